@@ -1,0 +1,92 @@
+//! The proof that a request was admitted.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::client::User;
+use crate::identity::Identified;
+use crate::keys::ApiKey;
+use crate::routing::{Endpoint, Rule, RuleRef};
+use crate::snapshot::Snapshot;
+
+/// What is to be done with `Authorization` when the request is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialUse {
+    /// It carried a key of ours: it ends here.
+    AuthorizationIsOurs,
+    /// It is somebody else's (an end user's token, say): it passes byte for byte.
+    AuthorizationIsNotOurs,
+}
+
+/// An endpoint, and who may use it now. Made by [`admit`](super::admit) alone; holds all that forwarding needs, and keeps
+/// the rules that admitted the request alive until it is done.
+#[derive(Debug)]
+pub struct Permit {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) rule: RuleRef,
+    /// The canonical path, if it differs from the one that was sent.
+    pub(super) changed_path: Option<Box<str>>,
+    pub(super) key: Option<Arc<ApiKey>>,
+    pub(super) user: Option<User>,
+    pub(super) is_backoffice: bool,
+    pub(super) credential_use: CredentialUse,
+    /// Where the key stood, for log and metric.
+    pub(super) credential_source: Option<usize>,
+    pub(super) client_address: IpAddr,
+}
+
+impl Permit {
+    /// The rules under which the request was admitted.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The endpoint it was admitted to.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.snapshot.router.endpoints()[self.rule.endpoint]
+    }
+
+    /// The rule that admitted it.
+    #[must_use]
+    pub fn rule(&self) -> &Rule {
+        self.snapshot.router.rule(self.rule)
+    }
+
+    /// The path that was judged, if it is not the one that was sent: this one is to be forwarded.
+    #[must_use]
+    pub fn changed_path(&self) -> Option<&str> {
+        self.changed_path.as_deref()
+    }
+
+    /// The key that was shown; nobody's on an open endpoint.
+    #[must_use]
+    pub fn key(&self) -> Option<&Arc<ApiKey>> {
+        self.key.as_ref()
+    }
+
+    /// Where the key stood.
+    #[must_use]
+    pub fn credential_source(&self) -> Option<&str> {
+        self.credential_source.map(|index| self.endpoint().extractor.sources()[index].label())
+    }
+
+    /// What is to be done with `Authorization`.
+    #[must_use]
+    pub fn credential_use(&self) -> CredentialUse {
+        self.credential_use
+    }
+
+    /// The client's address, behind trusted proxies.
+    #[must_use]
+    pub fn client_address(&self) -> IpAddr {
+        self.client_address
+    }
+
+    /// Who is calling, as the upstream is to be told.
+    #[must_use]
+    pub fn identified(&self) -> Identified<'_> {
+        Identified { key: self.key.as_deref(), user: self.user.as_ref(), is_backoffice: self.is_backoffice }
+    }
+}

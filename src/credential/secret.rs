@@ -1,0 +1,48 @@
+//! The bytes that must never be printed, stored or compared.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// The longest secret that is looked up, in bytes. Longer ones are refused before any work is done on them.
+pub const MAX_SECRET_BYTES: usize = 512;
+
+/// A secret as it was shown, on its way to becoming a digest.
+///
+/// It borrows from the request, or owns a copy that is wiped when dropped. There is no `Display`, `Debug` says only that
+/// there is one, and there is no equality: two secrets are the same if their digests are.
+pub struct Secret<'a>(Bytes<'a>);
+
+enum Bytes<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Zeroizing<Vec<u8>>),
+}
+
+impl<'a> Secret<'a> {
+    /// The secret that stands in a request.
+    #[must_use]
+    pub fn borrowed(bytes: &'a [u8]) -> Self {
+        Self(Bytes::Borrowed(bytes))
+    }
+
+    /// A secret of our own, wiped when dropped: one that was typed, or freshly made.
+    #[must_use]
+    pub fn owned(bytes: Vec<u8>) -> Secret<'static> {
+        Secret(Bytes::Owned(Zeroizing::new(bytes)))
+    }
+
+    /// The bytes, for making a digest and for showing a new key once. Whoever takes them must not keep them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Borrowed(bytes) => bytes,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}

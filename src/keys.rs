@@ -1,0 +1,135 @@
+//! API keys: what we hold about them. Never the secret, only digests.
+//!
+//! An [`ApiKey`] is a value that `config` (later the store) builds and [`KeyTable`] holds. It has a stable public id;
+//! its secrets come and go by rotation, each known by its [digest](crate::credential::KeyDigest) alone.
+//!
+//! Nothing here judges whether a key may be used now: that takes the time, and is for `authentication`.
+
+mod table;
+
+pub use table::{KeyTable, Reconciled, TableEntry};
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ipnet::IpNet;
+
+use crate::client::{Client, Environment, Grants, KeyType};
+use crate::credential::KeyDigest;
+
+/// A moment, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The moment so many milliseconds after 1970 began (UTC).
+    #[must_use]
+    pub fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970 began (UTC).
+    #[must_use]
+    pub fn as_millis(self) -> i64 {
+        self.0
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Self(millis(after)),
+            Err(before) => Self(-millis(before.duration())),
+        }
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC, to the second.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => write!(f, "{time:.0}"),
+            Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The public id of a key, `key_` and random by habit: stable over rotations, safe in logs and headers.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct KeyId(Box<str>);
+
+impl KeyId {
+    /// Takes the text as it stands, if it is a header-safe word of at most 128 bytes.
+    ///
+    /// # Errors
+    /// The first thing about the text that keeps it from being one.
+    pub fn parse(text: &str) -> Result<Self, crate::client::InvalidWord> {
+        crate::client::check_word(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One way to show a key: a digest, and until when it is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretRecord {
+    /// The only form in which the secret is kept.
+    pub digest: KeyDigest,
+    /// Set when a rotation has replaced this secret: from this moment on it is refused.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// What a verdict needs to know of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Stable public id.
+    pub id: KeyId,
+    /// What people call it; unique among the keys of one tenant.
+    pub name: Box<str>,
+    /// Whose key it is.
+    pub client: Arc<Client>,
+    /// Secret or publishable.
+    pub key_type: KeyType,
+    /// Where it is good; everywhere if not stated.
+    pub environment: Option<Environment>,
+    /// A key that is not active is refused like one that does not exist.
+    pub active: bool,
+    /// Refused before this moment.
+    pub not_before: Option<Timestamp>,
+    /// Refused at this moment and after it.
+    pub expires_at: Option<Timestamp>,
+    /// What the key may do, at most; the client's grants are the other bound.
+    pub grants: Grants,
+    /// Networks it may be used from; any if empty.
+    pub networks: Box<[IpNet]>,
+    /// Web origins it may be used from (publishable keys), in lower case; any if empty.
+    pub origins: Box<[Box<str>]>,
+}
+
+/// A key together with the secrets that stand for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The key.
+    pub key: Arc<ApiKey>,
+    /// At least one, unless the key cannot be used at all.
+    pub secrets: Vec<SecretRecord>,
+}

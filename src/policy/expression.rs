@@ -1,0 +1,4 @@
+//! (being written)
+/// A compiled expression.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expression;

@@ -1,0 +1,3 @@
+//! (being written)
+pub mod peer;
+pub use peer::Peer;
