@@ -1,1 +1,286 @@
-//! (being written)
+//! The walk of one request, from its head to the end of its answer.
+//!
+//! [`Gateway`] is what `server` serves: it takes a request, asks `admission`, hands the request and its permit to
+//! `forward`, or says no in the form the operator chose; and it writes down what happened, once, when the response has
+//! ended or was cut.
+//!
+//! Rules and keys are read in one synchronous block before anything waits. A request finishes under the rules that
+//! admitted it, and no lock and no map reference lives across an `.await`.
+
+mod cors;
+mod record;
+mod request_id;
+mod response;
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
+
+use crate::admission::{Admitted, Permit, Preflight, Refused, Rejection, RequestHead, admit, requested_host};
+use crate::body::Body;
+use crate::forward::{ForwardError, Forwarder, Outgoing};
+use crate::keys::{KeyTable, Timestamp};
+use crate::server::peer::client_address;
+use crate::server::{Handler, Peer, RequestBody, Violation};
+use crate::snapshot::{CurrentSnapshot, Snapshot};
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::WorkerMetrics;
+
+use record::{Record, RecordedBody};
+use request_id::RequestIds;
+use response::Refusal;
+
+/// What all workers share and only read while requests are served.
+#[derive(Debug)]
+pub struct Shared {
+    /// The rules in force.
+    pub snapshot: Arc<CurrentSnapshot>,
+    /// The keys in force.
+    pub keys: Arc<KeyTable>,
+    /// Where finished requests are written down.
+    pub access_log: AccessLog,
+    /// Client types already told that they use a deprecated credential source.
+    pub deprecations: Deprecations,
+}
+
+/// Remembers which client types were seen using a deprecated credential source, so that each is logged once.
+#[derive(Debug, Default)]
+pub struct Deprecations(Mutex<HashSet<Box<str>>>);
+
+impl Deprecations {
+    fn note(&self, source: &str, client_type: &str) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.insert(format!("{source} {client_type}").into()) {
+            tracing::warn!(
+                credential.source = source,
+                client.type_ = client_type,
+                "clients of this type show their key in a deprecated place"
+            );
+        }
+    }
+}
+
+/// Serves requests on one worker. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    worker: Arc<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    shared: Arc<Shared>,
+    forwarder: Forwarder,
+    metrics: WorkerMetrics,
+    request_ids: RequestIds,
+}
+
+/// Why a request has no answer from its upstream.
+enum Failure {
+    Refused(Box<Refused>),
+    Upstream(ForwardError),
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(Box::new(refused))
+    }
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Refused::from(rejection).into()
+    }
+}
+
+impl Gateway {
+    /// A gateway for one worker, with upstream connections of its own.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, forwarder: Forwarder, metrics: WorkerMetrics) -> Self {
+        Self { worker: Arc::new(Worker { shared, forwarder, metrics, request_ids: RequestIds::new() }) }
+    }
+
+    /// Takes a request from its head to its answer.
+    pub async fn handle(&self, request: Request<RequestBody>, peer: &Arc<Peer>) -> Response<RecordedBody> {
+        let started = Instant::now();
+        let snapshot = self.worker.shared.snapshot.load();
+        let (mut parts, body) = request.into_parts();
+        let seen = Seen::of(&parts, peer, &snapshot, &self.worker.request_ids);
+        let mut record = Record::begin(&self.worker.metrics, &self.worker.shared.access_log, started, &seen);
+
+        let outcome = self.walk(&mut parts, body, peer, &snapshot, &seen, &mut record).await;
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(failure) => self.answer_failure(failure, &snapshot, &seen, &mut record),
+        };
+        if let Some(endpoint) = record.endpoint(&snapshot)
+            && let Some(cors) = &endpoint.cors
+        {
+            cors::allow(cors, &parts.headers, response.headers_mut());
+        }
+        if let Ok(value) = header::HeaderValue::from_str(&seen.request_id) {
+            response.headers_mut().insert(request_id::HEADER, value);
+        }
+        record.answered(response, parts, seen, peer, snapshot)
+    }
+
+    async fn walk(
+        &self,
+        parts: &mut Parts,
+        body: RequestBody,
+        peer: &Arc<Peer>,
+        snapshot: &Arc<Snapshot>,
+        seen: &Seen,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Failure> {
+        let (authority, host) = requested_host(&parts.uri, &parts.headers)?;
+        let head = RequestHead {
+            method: &parts.method,
+            path: parts.uri.path(),
+            host: &host,
+            headers: &parts.headers,
+            listener: &peer.listener,
+            is_backoffice: peer.is_backoffice,
+            peer_address: peer.address.ip(),
+            client_address: seen.client_address,
+            is_secure: seen.is_secure,
+        };
+        let decision_began = Instant::now();
+        let now = Timestamp::from(SystemTime::now());
+        let admitted = admit(&head, snapshot, &self.worker.shared.keys, now, &mut ());
+        record.decided(&admitted, decision_began.elapsed());
+        let permit = match admitted? {
+            Admitted::Forward(permit) => permit,
+            Admitted::Preflight(preflight) => return Ok(answer_preflight(&preflight, parts, record)),
+        };
+        self.note_deprecated_source(&permit);
+        let permit = record.admitted(permit);
+        let body = limit_body(permit, &parts.headers, body)?;
+
+        let authority = authority.to_owned();
+        let upgrade = parts.extensions.remove::<OnUpgrade>();
+        let outgoing = Outgoing {
+            parts,
+            peer,
+            is_secure: seen.is_secure,
+            request_id: &seen.request_id,
+            host: &authority,
+            trusts_peer: seen.trusts_peer,
+        };
+        let asked = Instant::now();
+        let answer = self.worker.forwarder.send(permit, outgoing, body, upgrade).await;
+        record.upstream_answered(asked.elapsed());
+        answer.map_err(Failure::Upstream)
+    }
+
+    /// Counts keys that stand in a place that is still read but should no longer be used.
+    fn note_deprecated_source(&self, permit: &Permit) {
+        if let (Some(source), Some(key)) = (permit.deprecated_source(), permit.key()) {
+            let client_type = key.client.client_type.as_str();
+            self.worker.metrics.deprecated_credential(source, client_type);
+            self.worker.shared.deprecations.note(source, client_type);
+        }
+    }
+
+    fn answer_failure(
+        &self,
+        failure: Failure,
+        snapshot: &Snapshot,
+        seen: &Seen,
+        record: &mut Record,
+    ) -> Response<Body> {
+        let refusal = match failure {
+            Failure::Refused(refused) => {
+                let refusal = Refusal::of_rejection(&refused.rejection);
+                record.refused(*refused, refusal.exact_code);
+                refusal
+            }
+            Failure::Upstream(fault) => {
+                let refusal = Refusal::of_fault(fault.status(), fault.code());
+                record.failed(&fault, refusal.exact_code);
+                refusal
+            }
+        };
+        let endpoint = record.endpoint(snapshot);
+        let style = endpoint.map_or(snapshot.errors, |endpoint| endpoint.errors);
+        let extractor = endpoint.map(|endpoint| &*endpoint.extractor);
+        refusal.into_response(style, extractor, &seen.request_id).map(Body::full)
+    }
+}
+
+impl Handler for Gateway {
+    type Body = RecordedBody;
+
+    fn handle(
+        &self,
+        request: Request<RequestBody>,
+        peer: &Arc<Peer>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send {
+        Self::handle(self, request, peer)
+    }
+
+    fn refuse(&self, violation: Violation, _peer: &Peer) -> Response<Bytes> {
+        let status = StatusCode::from_u16(violation.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        let request_id = self.worker.request_ids.next();
+        let style = self.worker.shared.snapshot.load().errors;
+        let mut response =
+            Refusal::of_fault(status, violation.code()).into_response(style, None, &request_id).map(Bytes::from);
+        if let Ok(value) = header::HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(request_id::HEADER, value);
+        }
+        response
+    }
+}
+
+/// What is known of a request before anything is decided, as its own log line and the upstream see it.
+#[derive(Debug)]
+struct Seen {
+    /// `X-Forwarded-*` from this peer is believed.
+    trusts_peer: bool,
+    client_address: IpAddr,
+    is_secure: bool,
+    request_id: Box<str>,
+}
+
+impl Seen {
+    fn of(parts: &Parts, peer: &Peer, snapshot: &Snapshot, request_ids: &RequestIds) -> Self {
+        let peer_address = peer.address.ip();
+        let trusts_peer = snapshot.trusted_proxies.iter().any(|network| network.contains(&peer_address));
+        if !trusts_peer {
+            let request_id = request_ids.next();
+            return Self { trusts_peer, client_address: peer_address, is_secure: peer.is_tls, request_id };
+        }
+        let forwarded = client_address(peer_address, &parts.headers, &snapshot.trusted_proxies);
+        Self {
+            trusts_peer,
+            client_address: forwarded.client,
+            is_secure: forwarded.is_secure.unwrap_or(peer.is_tls),
+            request_id: request_id::sent(&parts.headers).unwrap_or_else(|| request_ids.next()),
+        }
+    }
+}
+
+/// Bounds the body by what the endpoint takes, and refuses at once one that says it is larger.
+fn limit_body(permit: &Permit, headers: &HeaderMap, body: RequestBody) -> Result<RequestBody, Failure> {
+    let Some(most) = permit.endpoint().max_body else { return Ok(body) };
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > most) {
+        return Err(Rejection::BodyTooLarge.into());
+    }
+    Ok(body.limit(most))
+}
+
+fn answer_preflight(preflight: &Preflight, parts: &Parts, record: &mut Record) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Some(cors) = &preflight.endpoint().cors {
+        cors::answer_preflight(cors, &parts.headers, response.headers_mut());
+    }
+    record.preflight(preflight);
+    response
+}

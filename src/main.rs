@@ -1,1 +1,9 @@
-fn main() {}
+//! Arguments in, exit code out; nothing else.
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    keygate::cli::main()
+}

@@ -1,1 +1,249 @@
-//! (being written)
+//! Puts changed rules, keys and certificates in force while requests flow.
+//!
+//! A [`Reloader`] lives on a thread of its own and waits for a reason to look: a file event, a slow poll, a signal, the
+//! admin API. It reads everything, and only if all of it is right does it change anything. A failed reload changes
+//! nothing and is visible in log, metric and readiness; a good one is one swap for each of the three owners, stricter
+//! first: certificates, then keys (removals before additions), then rules. No socket is touched and no request waits.
+//!
+//! What counts is the content, not the event: mounted configuration is replaced by swapping a symlink, which says nothing
+//! of the file, and editors write the same text again.
+
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::config::{self, Settings, Source};
+use crate::keys::KeyTable;
+use crate::server::tls::CertificateResolver;
+use crate::snapshot::CurrentSnapshot;
+use crate::telemetry::health::{Health, ReloadOutcome};
+use crate::telemetry::metrics::Metrics;
+
+use watch::Watch;
+
+/// How often files are looked at although nothing told of a change: network file systems tell nothing.
+const POLL: Duration = Duration::from_secs(10);
+/// How long files must be left alone before they are read: a write in place is seen before it is complete.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Why the reloader should look.
+#[derive(Debug)]
+pub enum Trigger {
+    /// A file event.
+    Changed,
+    /// SIGHUP.
+    Signal,
+    /// The admin API; the outcome goes back through the channel.
+    Asked(tokio::sync::oneshot::Sender<Outcome>),
+    /// The process is about to end.
+    Stop,
+}
+
+/// What came of looking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The files say what they said before.
+    Unchanged,
+    /// In force, as this generation.
+    Applied {
+        /// Of the rules now in force.
+        generation: u64,
+    },
+    /// Nothing was changed; the report says why.
+    Rejected {
+        /// All problems, as printed for people.
+        report: String,
+    },
+}
+
+/// Certificates of one listener, and the files they come from.
+#[derive(Debug, Clone)]
+pub struct CertificateFiles {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// Pairs of certificate chain and key.
+    pub files: Vec<(PathBuf, PathBuf)>,
+    /// What handshakes ask.
+    pub resolver: Arc<CertificateResolver>,
+}
+
+/// All that a reload touches. Made by `app`.
+#[derive(Debug)]
+pub struct Reloader {
+    /// Where the configuration is read from.
+    pub source: Source,
+    /// What is fixed at start, to tell when a restart is needed.
+    pub settings: Settings,
+    /// The rules in force.
+    pub snapshot: Arc<CurrentSnapshot>,
+    /// The keys in force.
+    pub keys: Arc<KeyTable>,
+    /// The certificates in force.
+    pub certificates: Vec<CertificateFiles>,
+    /// Every file that was read, to watch and to compare.
+    pub watched: Vec<PathBuf>,
+    /// Where outcomes are counted.
+    pub metrics: Metrics,
+    /// Where the last outcome is shown.
+    pub health: Health,
+}
+
+/// Wakes the reloader's thread.
+#[derive(Debug, Clone)]
+pub struct ReloadHandle(Sender<Trigger>);
+
+impl ReloadHandle {
+    /// Asks it to look. If the thread has ended, so has the process, nearly.
+    pub fn trigger(&self, trigger: Trigger) {
+        let _ = self.0.send(trigger);
+    }
+}
+
+impl Reloader {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(self) -> std::io::Result<ReloadHandle> {
+        let (sender, receiver) = mpsc::channel();
+        let handle = ReloadHandle(sender.clone());
+        std::thread::Builder::new().name("reload".into()).spawn(move || self.run(&receiver, &sender))?;
+        Ok(handle)
+    }
+
+    fn run(mut self, receiver: &Receiver<Trigger>, sender: &Sender<Trigger>) {
+        let mut watch = Watch::start(&self.watched, sender);
+        let mut seen = watch::fingerprints(&self.watched);
+        loop {
+            let trigger = match receiver.recv_timeout(POLL) {
+                Ok(Trigger::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Trigger::Changed) => {
+                    if wait_until_settled(receiver, sender) {
+                        return;
+                    }
+                    Trigger::Changed
+                }
+                Ok(trigger) => trigger,
+                Err(RecvTimeoutError::Timeout) => Trigger::Changed,
+            };
+            let now = watch::fingerprints(&self.watched);
+            if matches!(trigger, Trigger::Changed) && now == seen {
+                continue;
+            }
+            seen = now;
+            let outcome = self.reload(&trigger);
+            watch.follow(&self.watched, sender);
+            if let Trigger::Asked(reply) = trigger {
+                // Whoever asked may have left.
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    /// Reads everything and puts it in force, or keeps what there is.
+    fn reload(&mut self, trigger: &Trigger) -> Outcome {
+        let began = Instant::now();
+        let before = self.snapshot.load();
+        let loaded = match config::load(&self.source, before.generation + 1) {
+            Ok(loaded) => loaded,
+            Err(problems) => return self.reject(problems.to_string()),
+        };
+        let mut certificates = Vec::new();
+        for entry in &self.certificates {
+            match CertificateResolver::read(&entry.files) {
+                Ok(keys) => certificates.push(keys),
+                Err(error) => return self.reject(format!("listener `{}`: {error}", entry.listener)),
+            }
+        }
+        let certificates_changed =
+            self.certificates.iter().zip(&certificates).any(|(entry, keys)| !entry.resolver.holds(keys));
+        let mut watched = loaded.watched_files;
+        watched.extend(self.certificates.iter().flat_map(|entry| &entry.files).flat_map(|(c, k)| [c.clone(), k.clone()]));
+        self.watched = watched;
+        if loaded.snapshot.content_digest == before.content_digest && !certificates_changed {
+            if !matches!(trigger, Trigger::Changed) {
+                tracing::info!("asked to reload: the configuration has not changed");
+            }
+            self.health.reload_finished(ReloadOutcome::Unchanged, SystemTime::now());
+            return Outcome::Unchanged;
+        }
+
+        for difference in self.settings.differences(&loaded.settings) {
+            tracing::warn!("{difference}: needs a restart");
+        }
+        for (entry, keys) in self.certificates.iter().zip(certificates) {
+            entry.resolver.replace(keys);
+        }
+        self.keys.set_pepper(loaded.pepper);
+        let changed = self.keys.reconcile(&loaded.keys);
+        let (generation, digest) = (loaded.snapshot.generation, loaded.snapshot.content_digest.clone());
+        let endpoints = loaded.snapshot.router.endpoints().len();
+        let difference = endpoint_changes(&before, &loaded.snapshot);
+        self.snapshot.publish(loaded.snapshot);
+
+        self.health.published(generation, &digest, SystemTime::now());
+        self.health.reload_finished(ReloadOutcome::Applied, SystemTime::now());
+        self.metrics.set_endpoints(endpoints);
+        for warning in loaded.warnings.lines() {
+            tracing::warn!("{warning}");
+        }
+        tracing::info!(
+            generation,
+            digest = %&digest[..digest.len().min(12)],
+            endpoints,
+            keys.added = changed.added,
+            keys.changed = changed.changed,
+            keys.removed = changed.removed,
+            certificates.changed = certificates_changed,
+            took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "configuration reloaded{difference}"
+        );
+        Outcome::Applied { generation }
+    }
+
+    fn reject(&self, report: String) -> Outcome {
+        tracing::error!("the configuration was not reloaded, the old one stays in force:\n{report}");
+        self.health.reload_finished(ReloadOutcome::Rejected { problem: report.as_str().into() }, SystemTime::now());
+        Outcome::Rejected { report }
+    }
+}
+
+/// Waits for a pause in file events; true if the thread should end. Other triggers are put back in the queue.
+fn wait_until_settled(receiver: &Receiver<Trigger>, sender: &Sender<Trigger>) -> bool {
+    // A file that never rests is read all the same, in time.
+    let patience = Instant::now() + 10 * SETTLE;
+    while Instant::now() < patience {
+        match receiver.recv_timeout(SETTLE) {
+            Ok(Trigger::Changed) => {}
+            Ok(Trigger::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+            Ok(other) => {
+                let _ = sender.send(other);
+                return false;
+            }
+            Err(RecvTimeoutError::Timeout) => return false,
+        }
+    }
+    false
+}
+
+/// Names of endpoints that came and went, for the log.
+fn endpoint_changes(before: &crate::snapshot::Snapshot, after: &crate::snapshot::Snapshot) -> String {
+    let names = |snapshot: &crate::snapshot::Snapshot| -> Vec<Arc<str>> {
+        snapshot.router.endpoints().iter().map(|endpoint| Arc::clone(&endpoint.name)).collect()
+    };
+    let (old, new) = (names(before), names(after));
+    let list = |from: &[Arc<str>], without: &[Arc<str>]| -> Vec<String> {
+        from.iter().filter(|name| !without.contains(name)).map(ToString::to_string).collect()
+    };
+    let (added, removed) = (list(&new, &old), list(&old, &new));
+    let mut text = String::new();
+    for (word, names) in [("new", added), ("gone", removed)] {
+        if !names.is_empty() {
+            text.push_str(&format!("; {word} endpoints: {}", names.join(", ")));
+        }
+    }
+    text
+}

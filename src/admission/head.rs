@@ -1,8 +1,11 @@
 //! All that a decision may look at, borrowed from wherever the request came from.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri, header};
+
+use super::Rejection;
 
 /// The head of a request and the facts about the connection it came on.
 ///
@@ -13,7 +16,7 @@ pub struct RequestHead<'a> {
     pub method: &'a Method,
     /// The path as it was sent, without the query.
     pub path: &'a str,
-    /// The one host the request is for, in the form it was sent; checked by [`host`](super).
+    /// The one host the request is for, from [`requested_host`]: lower case, without a port; empty if none was named.
     pub host: &'a str,
     /// Every header field.
     pub headers: &'a HeaderMap,
@@ -27,4 +30,128 @@ pub struct RequestHead<'a> {
     pub client_address: IpAddr,
     /// It came over TLS, as far as we or a trusted proxy can tell.
     pub is_secure: bool,
+}
+
+/// The authority a request is for, as it was sent: one `Host`, or the target's own authority, and no two that disagree.
+///
+/// Rules may differ by host, and the upstream reads `Host`: a request with two of them, or with a target that names one
+/// and a header that names another, is judged for one and served for the other (RFC 9112 section 3.2, RFC 9113
+/// section 8.3.1).
+///
+/// # Errors
+/// [`Rejection::HostInvalid`] if there are several, if they disagree, or if the text is not a host with an optional port.
+pub fn requested_authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Rejection> {
+    let mut fields = headers.get_all(header::HOST).iter();
+    let field = match fields.next() {
+        Some(value) => Some(value.to_str().map_err(|_| Rejection::HostInvalid)?),
+        None => None,
+    };
+    if fields.next().is_some() {
+        return Err(Rejection::HostInvalid);
+    }
+    let authority = match (uri.authority(), field) {
+        (Some(target), Some(field)) if !target.as_str().eq_ignore_ascii_case(field) => {
+            return Err(Rejection::HostInvalid);
+        }
+        (Some(target), _) => target.as_str(),
+        (None, Some(field)) => field,
+        (None, None) => return Ok(""),
+    };
+    if is_well_formed(authority) { Ok(authority) } else { Err(Rejection::HostInvalid) }
+}
+
+/// The host of [`requested_authority`], in the form rules are compared with: lower case, no port, no trailing dot.
+///
+/// # Errors
+/// The same.
+pub fn requested_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a str, Cow<'a, str>), Rejection> {
+    let authority = requested_authority(uri, headers)?;
+    let host = match authority.rfind(':') {
+        Some(colon) if !authority.ends_with(']') => &authority[..colon],
+        _ => authority,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let folded = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    };
+    Ok((authority, folded))
+}
+
+/// `host [":" port]` with a registered name of letters, digits, `-`, `_` and `.`, an IPv4 address, or a bracketed IPv6
+/// address. User information and percent encoding, which RFC 3986 also knows, are refused: nobody sends them in good
+/// faith, and readers differ on them.
+fn is_well_formed(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, "")) => (address, None),
+            Some((address, port)) => (address, port.strip_prefix(':').or(Some("x"))),
+            None => return false,
+        },
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let host_is_right = if authority.starts_with('[') {
+        host.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        !host.is_empty()
+            && host.len() <= 255
+            && !host.starts_with('.')
+            && !host.contains("..")
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    let port_is_right =
+        port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    host_is_right && port_is_right
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fields of `Host`, a target, and the host that rules see; `None` for a refusal.
+    const CASES: &[(&[&str], &str, Option<&str>)] = &[
+        (&["api.example.com"], "/", Some("api.example.com")),
+        (&["API.Example.COM:8080"], "/", Some("api.example.com")),
+        (&["api.example.com."], "/", Some("api.example.com")),
+        (&["127.0.0.1:80"], "/", Some("127.0.0.1")),
+        (&["[::1]:80"], "/", Some("[::1]")),
+        (&["[::1]"], "/", Some("[::1]")),
+        (&[], "/", Some("")),
+        (&[], "http://api.example.com/x", Some("api.example.com")),
+        (&["api.example.com"], "http://api.example.com/x", Some("api.example.com")),
+        (&["API.example.com"], "http://api.example.com/x", Some("api.example.com")),
+        (&["admin.example.com"], "http://api.example.com/x", None),
+        (&["api.example.com", "api.example.com"], "/", None),
+        (&["api.example.com", "admin.example.com"], "/", None),
+        (&[""], "/", None),
+        (&["a b"], "/", None),
+        (&["user@api.example.com"], "/", None),
+        (&["api.example.com/x"], "/", None),
+        (&["api.example.com,admin.example.com"], "/", None),
+        (&["api%2eexample.com"], "/", None),
+        (&["api.example.com:"], "/", None),
+        (&["api.example.com:99999"], "/", None),
+        (&["api.example.com:8o"], "/", None),
+        (&["a..b"], "/", None),
+        (&["[::1"], "/", None),
+        (&["[::1]x"], "/", None),
+        (&["::1"], "/", None),
+    ];
+
+    #[test]
+    fn a_request_is_for_one_well_formed_host() {
+        for (fields, target, expected) in CASES {
+            let mut headers = HeaderMap::new();
+            for field in *fields {
+                headers.append(header::HOST, field.parse().expect("a header value"));
+            }
+            let uri: Uri = target.parse().expect("a target");
+            let host = requested_host(&uri, &headers).map(|(_, host)| host.into_owned());
+            assert_eq!(host.ok().as_deref(), *expected, "{fields:?} {target}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::client::User;
+use crate::credential::CredentialSource;
 use crate::identity::Identified;
 use crate::keys::ApiKey;
 use crate::routing::{Endpoint, Rule, RuleRef};
@@ -16,6 +17,12 @@ pub enum CredentialUse {
     AuthorizationIsOurs,
     /// It is somebody else's (an end user's token, say): it passes byte for byte.
     AuthorizationIsNotOurs,
+}
+
+impl CredentialUse {
+    pub(super) fn of_ours(is_ours: bool) -> Self {
+        if is_ours { Self::AuthorizationIsOurs } else { Self::AuthorizationIsNotOurs }
+    }
 }
 
 /// An endpoint, and who may use it now. Made by [`admit`](super::admit) alone; holds all that forwarding needs, and keeps
@@ -70,6 +77,13 @@ impl Permit {
     #[must_use]
     pub fn credential_source(&self) -> Option<&str> {
         self.credential_source.map(|index| self.endpoint().extractor.sources()[index].label())
+    }
+
+    /// Where the key stood, if that place is deprecated.
+    #[must_use]
+    pub fn deprecated_source(&self) -> Option<&str> {
+        let source = &self.endpoint().extractor.sources()[self.credential_source?];
+        matches!(source, CredentialSource::Header { deprecated: true, .. }).then(|| source.label())
     }
 
     /// What is to be done with `Authorization`.

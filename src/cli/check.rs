@@ -1,0 +1,36 @@
+//! `keygate check`: the same reading as at start and at reload, and nothing else.
+
+use super::{BAD_CONFIGURATION, ConfigArgument, Output, print_json, print_line};
+use crate::config;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+pub(super) fn check(arguments: &CheckArguments) -> u8 {
+    let source = config::Source::from_path(&arguments.config.config);
+    let (problems, summary) = match config::load(&source, 1) {
+        Ok(loaded) => {
+            let endpoints = loaded.snapshot.router.endpoints().len();
+            (loaded.warnings, Some((endpoints, loaded.keys.len())))
+        }
+        Err(problems) => (problems, None),
+    };
+    let code = if summary.is_some() { 0 } else { BAD_CONFIGURATION };
+    match (arguments.output, summary) {
+        (Output::Json, _) => print_json(&problems.to_json()).max(code),
+        (Output::Table, None) => {
+            problems.print(&mut anstream::stderr());
+            code
+        }
+        (Output::Table, Some((endpoints, keys))) => {
+            problems.print(&mut anstream::stderr());
+            print_line(&format!("{}: good, {endpoints} endpoints, {keys} keys", arguments.config.config.display()))
+        }
+    }
+}

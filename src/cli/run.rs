@@ -1,0 +1,149 @@
+//! `keygate run` and `keygate demo`: from the command line to a running gateway.
+
+use std::io::Write;
+use std::path::Path;
+
+use anstyle::Style;
+
+use super::{BAD_CONFIGURATION, FAILED, print_line};
+use crate::app::{self, Started};
+use crate::config::{self, Source};
+use crate::credential::{KeyDigest, KeyText, Secret};
+use crate::telemetry::logging;
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct RunArguments {
+    /// The configuration; `-` reads it from stdin
+    #[arg(short, long, value_name = "FILE", env = "KEYGATE_CONFIG")]
+    config: Option<std::path::PathBuf>,
+    /// Protect this service without any file: one fresh key is printed and held in memory
+    #[arg(long, value_name = "URL", conflicts_with = "config", env = "KEYGATE_UPSTREAM")]
+    upstream: Option<String>,
+    /// Where to listen, with `--upstream`
+    #[arg(long, value_name = "ADDRESS", requires = "upstream", env = "KEYGATE_LISTEN")]
+    listen: Option<String>,
+    /// Where metrics and health are answered, with `--upstream`; `off` for nowhere
+    #[arg(long, value_name = "ADDRESS", requires = "upstream", env = "KEYGATE_ADMIN")]
+    admin: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DemoArguments {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "KEYGATE_LISTEN")]
+    listen: String,
+    /// Where metrics and health are answered; `off` for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", env = "KEYGATE_ADMIN")]
+    admin: String,
+}
+
+pub(super) fn run(arguments: &RunArguments) -> u8 {
+    if let Some(upstream) = &arguments.upstream {
+        let listen = arguments.listen.as_deref().unwrap_or("127.0.0.1:8080");
+        let admin = arguments.admin.as_deref().unwrap_or("127.0.0.1:9090");
+        return with_fresh_key(Some(upstream), listen, admin);
+    }
+    let path = arguments.config.as_deref().unwrap_or(Path::new("gateway.yaml"));
+    if arguments.config.is_none() && !path.exists() {
+        super::fail(
+            "there is no gateway.yaml here. `keygate demo` shows how it works, `keygate init` writes a file to start \
+             from, `keygate run --upstream URL` protects a service without one",
+        );
+        return BAD_CONFIGURATION;
+    }
+    start(Source::from_path(path), |started| Next::File { started: started.clone() })
+}
+
+pub(super) fn demo(arguments: &DemoArguments) -> u8 {
+    with_fresh_key(None, &arguments.listen, &arguments.admin)
+}
+
+/// Runs without a file. The key is the only thing on stdout, so that a script can take it.
+fn with_fresh_key(upstream: Option<&str>, listen: &str, admin: &str) -> u8 {
+    let secret = match KeyText::generate("kg_live_") {
+        Ok(secret) => secret,
+        Err(error) => return super::fail(&format!("cannot make a key: {error}")),
+    };
+    let digest = KeyDigest::blake3(&secret);
+    let text = config::quick(upstream, listen, admin, &digest);
+    start(Source::Text { name: "(no file)".into(), text: text.into() }, move |started| Next::FreshKey {
+        started: started.clone(),
+        secret,
+    })
+}
+
+/// What the terminal is told once the gateway serves.
+enum Next {
+    File { started: Started },
+    FreshKey { started: Started, secret: Secret<'static> },
+}
+
+fn start(source: Source, next: impl FnOnce(&Started) -> Next) -> u8 {
+    let loaded = match config::load(&source, 1) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            problems.print(&mut anstream::stderr());
+            return BAD_CONFIGURATION;
+        }
+    };
+    if !loaded.warnings.is_empty() {
+        loaded.warnings.print(&mut anstream::stderr());
+    }
+    if let Err(error) = logging::init(&loaded.settings.log) {
+        return super::fail(&error.to_string());
+    }
+    let outcome = app::run(source, loaded, |started| announce(next(started)));
+    match outcome {
+        Ok(ended) if ended.cut == 0 => 0,
+        Ok(ended) => {
+            tracing::warn!(connections = ended.cut, "the time to drain was over; these were cut");
+            0
+        }
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                text.push_str(&format!(": {error}"));
+                cause = error.source();
+            }
+            super::fail(&text);
+            FAILED
+        }
+    }
+}
+
+/// Says where it listens, what is in force and what to try next. Words to stderr; a fresh key to stdout.
+fn announce(next: Next) {
+    let bold = Style::new().bold();
+    let (started, secret) = match next {
+        Next::File { started } => (started, None),
+        Next::FreshKey { started, secret } => (started, Some(secret)),
+    };
+    let mut words = anstream::stderr();
+    let mut line = |label: &str, text: &str| {
+        // If stderr is gone the gateway serves all the same.
+        let _ = writeln!(words, "{bold}{label:<10}{bold:#} {text}");
+    };
+    line("keygate", env!("CARGO_PKG_VERSION"));
+    for url in &started.listening {
+        line("listening", url);
+    }
+    for url in &started.admin {
+        line("admin", url);
+    }
+    line(
+        "in force",
+        &format!("{} endpoints, {} keys, generation {}", started.endpoints, started.keys, started.generation),
+    );
+    let base = started.listening.first().cloned().unwrap_or_default();
+    match secret {
+        Some(secret) => {
+            line("key", "printed once, held in memory, gone when this process ends:");
+            print_line(&String::from_utf8_lossy(secret.expose()));
+            line("try", &format!("curl -i {base}/hello                             # 401: no key"));
+            line("", &format!("curl -i -H \"X-Api-Key: $KEY\" {base}/hello     # 200, with KEY set to the key above"));
+        }
+        None => line("try", &format!("curl -i {base}/    and, with a key, curl -i -H \"X-Api-Key: $KEY\" {base}/")),
+    }
+    line("stop", "Ctrl-C; SIGHUP reads the configuration again");
+}

@@ -1,0 +1,352 @@
+//! What happened to one request: filled on the walk, counted and printed once.
+//!
+//! A [`Record`] begins with the request and travels with the response's body, because a request is over when its last
+//! byte has been sent, or when the caller has gone. Dropping a [`RecordedBody`] before its end is how a cut response
+//! shows.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Response, StatusCode, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::Seen;
+use crate::admission::{Admitted, Permit, Preflight, Refused};
+use crate::body::{Body, BodyError};
+use crate::forward::ForwardError;
+use crate::keys::ApiKey;
+use crate::routing::{Endpoint, RuleRef};
+use crate::server::Peer;
+use crate::snapshot::Snapshot;
+use crate::telemetry::access_log::{AccessLog, AccessRecord};
+use crate::telemetry::metrics::{RequestSample, WorkerMetrics};
+
+/// How a request came out, as far as it is known.
+#[derive(Debug)]
+enum Outcome {
+    /// Nothing is decided yet.
+    Open,
+    /// Admitted to an endpoint.
+    Admitted(Permit),
+    /// A CORS preflight for a rule.
+    Preflight(RuleRef),
+    /// Refused by us.
+    Refused(Box<Refused>),
+}
+
+/// The record of one request while it is being walked.
+#[derive(Debug)]
+pub(super) struct Record {
+    metrics: WorkerMetrics,
+    access_log: AccessLog,
+    started: Instant,
+    outcome: Outcome,
+    /// Code of a refusal or of an upstream's fault.
+    code: Option<&'static str>,
+    /// Time until the upstream's head, if it was asked.
+    upstream: Option<Duration>,
+    /// What went wrong with the upstream, in words for the log.
+    fault: Option<String>,
+}
+
+impl Record {
+    pub(super) fn begin(metrics: &WorkerMetrics, access_log: &AccessLog, started: Instant, _seen: &Seen) -> Self {
+        Self {
+            metrics: metrics.clone(),
+            access_log: access_log.clone(),
+            started,
+            outcome: Outcome::Open,
+            code: None,
+            upstream: None,
+            fault: None,
+        }
+    }
+
+    /// Counts the decision.
+    pub(super) fn decided(&mut self, admitted: &Result<Admitted, Refused>, took: Duration) {
+        let (outcome, reason) = match admitted {
+            Ok(Admitted::Forward(permit)) if permit.key().is_some() => ("admitted", "key"),
+            Ok(Admitted::Forward(_)) => ("admitted", "anonymous"),
+            Ok(Admitted::Preflight(_)) => ("admitted", "preflight"),
+            Err(refused) => ("refused", refused.rejection.code()),
+        };
+        self.metrics.decision(outcome, reason, took);
+    }
+
+    /// Keeps the permit for the rest of the walk.
+    pub(super) fn admitted(&mut self, permit: Permit) -> &Permit {
+        self.outcome = Outcome::Admitted(permit);
+        match &self.outcome {
+            Outcome::Admitted(permit) => permit,
+            _ => unreachable!("it was set on the line above"),
+        }
+    }
+
+    pub(super) fn preflight(&mut self, preflight: &Preflight) {
+        self.outcome = Outcome::Preflight(preflight.rule());
+    }
+
+    /// A refusal of ours. One that comes after admission keeps the permit: the log names the endpoint and the client.
+    pub(super) fn refused(&mut self, refused: Refused, code: &'static str) {
+        self.code = Some(code);
+        if !matches!(self.outcome, Outcome::Admitted(_)) {
+            self.outcome = Outcome::Refused(Box::new(refused));
+        }
+    }
+
+    pub(super) fn upstream_answered(&mut self, after: Duration) {
+        self.upstream = Some(after);
+    }
+
+    /// An upstream's fault.
+    pub(super) fn failed(&mut self, fault: &ForwardError, code: &'static str) {
+        self.code = Some(code);
+        self.fault = Some(error_chain(fault));
+    }
+
+    /// The endpoint that governs the request, if one was found.
+    pub(super) fn endpoint<'s>(&'s self, snapshot: &'s Snapshot) -> Option<&'s Endpoint> {
+        match &self.outcome {
+            Outcome::Admitted(permit) => Some(permit.endpoint()),
+            Outcome::Preflight(rule) => Some(&snapshot.router.endpoints()[rule.endpoint]),
+            Outcome::Refused(refused) => refused.rule.map(|rule| &*snapshot.router.endpoints()[rule.endpoint]),
+            Outcome::Open => None,
+        }
+    }
+
+    fn rule_place<'s>(&'s self, snapshot: &'s Snapshot) -> Option<&'s crate::routing::Place> {
+        match &self.outcome {
+            Outcome::Admitted(permit) => Some(&permit.rule().place),
+            Outcome::Preflight(rule) => Some(&snapshot.router.rule(*rule).place),
+            Outcome::Refused(refused) => refused.rule.map(|rule| &snapshot.router.rule(rule).place),
+            Outcome::Open => None,
+        }
+    }
+
+    fn key(&self) -> Option<&ApiKey> {
+        match &self.outcome {
+            Outcome::Admitted(permit) => permit.key().map(|key| &**key),
+            Outcome::Refused(refused) => refused.key.as_deref(),
+            Outcome::Preflight(_) | Outcome::Open => None,
+        }
+    }
+
+    fn credential_source<'s>(&'s self, snapshot: &'s Snapshot) -> Option<&'s str> {
+        let (endpoint, source) = match &self.outcome {
+            Outcome::Admitted(permit) => return permit.credential_source(),
+            Outcome::Refused(refused) => (self.endpoint(snapshot)?, refused.source?),
+            Outcome::Preflight(_) | Outcome::Open => return None,
+        };
+        endpoint.extractor.sources().get(source).map(crate::credential::CredentialSource::label)
+    }
+
+    /// Ties the record to the response's body: it is printed when that ends.
+    pub(super) fn answered(
+        self,
+        response: Response<Body>,
+        parts: Parts,
+        seen: Seen,
+        peer: &Arc<Peer>,
+        snapshot: Arc<Snapshot>,
+    ) -> Response<RecordedBody> {
+        let status = response.status();
+        let writes_log = self.access_log.is_on();
+        let ending = Box::new(Ending {
+            method: parts.method.clone(),
+            details: writes_log.then(|| Details { parts, seen, peer: Arc::clone(peer), at: SystemTime::now() }),
+            record: self,
+            snapshot,
+            status,
+            bytes: 0,
+        });
+        response.map(|body| RecordedBody { body, ending: Some(ending) })
+    }
+}
+
+/// All of an error's causes in one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// What the access log needs besides; not kept if nobody will print it.
+#[derive(Debug)]
+struct Details {
+    parts: Parts,
+    seen: Seen,
+    peer: Arc<Peer>,
+    at: SystemTime,
+}
+
+/// A record that waits for its response to end.
+#[derive(Debug)]
+struct Ending {
+    record: Record,
+    details: Option<Details>,
+    snapshot: Arc<Snapshot>,
+    method: Method,
+    status: StatusCode,
+    bytes: u64,
+}
+
+impl Ending {
+    /// Counts and prints. `complete` says whether the caller got all of the response.
+    fn finish(self, complete: bool) {
+        let duration = self.record.started.elapsed();
+        let endpoint = self.record.endpoint(&self.snapshot);
+        let endpoint_name = endpoint.map_or("", |endpoint| &endpoint.name);
+        let key = self.record.key();
+        let client_type = key.map_or("", |key| key.client.client_type.as_str());
+        let upstream = endpoint.map(|endpoint| &*endpoint.upstream.name).zip(self.record.upstream);
+        if !complete {
+            self.record.metrics.downstream_closed(endpoint_name);
+        }
+        self.record.metrics.request(&RequestSample {
+            endpoint: endpoint_name,
+            method: known_method(&self.method),
+            status: self.status.as_u16(),
+            client_type,
+            duration,
+            upstream,
+        });
+        if let Some(fault) = &self.record.fault {
+            tracing::warn!(
+                endpoint.name = endpoint_name,
+                upstream.name = upstream.map_or("", |(name, _)| name),
+                error = %fault,
+                code = self.record.code.unwrap_or_default(),
+                request.id = self.details.as_ref().map_or("", |details| &*details.seen.request_id),
+                "the upstream did not serve a request"
+            );
+        }
+        let Some(details) = &self.details else { return };
+        let bytes = |name: &str| details.parts.headers.get(name).map(header::HeaderValue::as_bytes);
+        let rule_place = self.record.rule_place(&self.snapshot).map(ToString::to_string);
+        let uri = &details.parts.uri;
+        let host = details.parts.headers.get(header::HOST).map(header::HeaderValue::as_bytes);
+        let host = host.or_else(|| uri.authority().map(|authority| authority.as_str().as_bytes()));
+        self.record.access_log.record(&AccessRecord {
+            time: details.at,
+            request_id: &details.seen.request_id,
+            trace_id: bytes("traceparent").and_then(trace_id),
+            client_address: details.seen.client_address,
+            method: details.parts.method.as_str(),
+            host: host.unwrap_or_default(),
+            path: uri.path().as_bytes(),
+            protocol: protocol(details.parts.version),
+            status: if complete { self.status.as_u16() } else { CALLER_LEFT },
+            code: self.record.code,
+            endpoint: endpoint.map(|endpoint| &*endpoint.name),
+            rule_place: rule_place.as_deref(),
+            client_id: key.map(|key| key.client.id.as_str()),
+            client_type: key.map(|key| key.client.client_type.as_str()),
+            key_id: key.map(|key| key.id.as_str()),
+            credential_source: self.record.credential_source(&self.snapshot),
+            upstream: upstream.map(|(name, _)| name),
+            server: None,
+            duration,
+            upstream_duration: upstream.map(|(_, duration)| duration),
+            bytes_in: details.received.bytes(),
+            bytes_out: self.bytes,
+            user_agent: bytes("user-agent"),
+            referer: bytes("referer"),
+        });
+    }
+}
+
+/// The method as a label: the ordinary ones by name, everything else alike.
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
+fn protocol(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_2 => "HTTP/2.0",
+        http::Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// The trace id of a W3C `traceparent`.
+fn trace_id(traceparent: &[u8]) -> Option<&str> {
+    let id = std::str::from_utf8(traceparent.get(3..35)?).ok()?;
+    id.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(id)
+}
+
+/// The status in the log of a response that its caller did not wait for.
+const CALLER_LEFT: u16 = 499;
+
+/// A response's body that tells its record when it has ended.
+#[derive(Debug)]
+pub struct RecordedBody {
+    body: Body,
+    ending: Option<Box<Ending>>,
+}
+
+impl RecordedBody {
+    fn finish(&mut self, complete: bool) {
+        if let Some(ending) = self.ending.take() {
+            ending.finish(complete);
+        }
+    }
+}
+
+impl HttpBody for RecordedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(ending)) = (frame.data_ref(), &mut self.ending) {
+                    ending.bytes += data.len() as u64;
+                }
+            }
+            Some(Err(_)) => self.finish(false),
+            None => self.finish(true),
+        }
+        if self.body.is_end_stream() {
+            self.finish(true);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for RecordedBody {
+    /// A body that never had anything to send is complete without having been asked; any other was cut.
+    fn drop(&mut self) {
+        let complete = self.body.is_end_stream();
+        self.finish(complete);
+    }
+}

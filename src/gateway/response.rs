@@ -1,0 +1,338 @@
+//! From a refusal or a fault to the HTTP answer: the one table of statuses and texts.
+//!
+//! The caller reads a status strictly by its meaning, a stable code, and what to do. What an attacker could use — whether
+//! a key exists, an address, another system's words — is for the log and never stands here.
+
+use std::fmt::Write;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::admission::Rejection;
+use crate::credential::{CredentialSource, Extractor, MalformedCredential};
+use crate::policy::Denial;
+use crate::routing::{ErrorFormat, ErrorStyle};
+
+/// What a caller is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The status.
+    pub(super) status: StatusCode,
+    /// The public code.
+    pub(super) code: &'static str,
+    /// The precise code, for log and metric, and for callers where the operator says so.
+    pub(super) exact_code: &'static str,
+    detail: String,
+    required: Option<Value>,
+    challenge: Option<Challenge>,
+    allow: Option<String>,
+    retry_after_seconds: Option<u32>,
+}
+
+/// What `WWW-Authenticate` says (RFC 6750 section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Challenge {
+    /// Nothing was shown: no error is named.
+    Plain,
+    /// `error="..."`.
+    Error(&'static str),
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            exact_code: code,
+            detail: detail.into(),
+            required: None,
+            challenge: None,
+            allow: None,
+            retry_after_seconds: None,
+        }
+    }
+
+    fn challenge(self, challenge: Challenge) -> Self {
+        Self { challenge: Some(challenge), ..self }
+    }
+
+    fn required(self, required: Value) -> Self {
+        Self { required: Some(required), ..self }
+    }
+
+    /// What to tell the caller of a rejection.
+    pub(super) fn of_rejection(rejection: &Rejection) -> Self {
+        let refusal = match rejection {
+            Rejection::PathAmbiguous(_) | Rejection::PathNotAdmitted(_) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "path_ambiguous",
+                "The path can be read in more than one way. Send it without dot segments, backslashes, control \
+                 characters and needless percent encoding, in the letter case the API documents.",
+            ),
+            Rejection::HostInvalid => Self::new(
+                StatusCode::BAD_REQUEST,
+                "host_invalid",
+                "The request must name exactly one well-formed host, the same in its target and in Host.",
+            ),
+            Rejection::EndpointNotFound => {
+                Self::new(StatusCode::NOT_FOUND, "endpoint_not_found", "There is no such endpoint here.")
+            }
+            Rejection::MethodNotAllowed { allowed } => {
+                let mut methods: Vec<&str> = Vec::new();
+                for method in allowed {
+                    methods.push(method.as_str());
+                    if *method == http::Method::GET && !allowed.contains(&http::Method::HEAD) {
+                        methods.push("HEAD");
+                    }
+                }
+                let allow = methods.join(", ");
+                let mut refusal = Self::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    format!("This endpoint takes: {allow}."),
+                );
+                refusal.allow = Some(allow);
+                refusal
+            }
+            Rejection::CredentialMalformed(fault) => Self::of_malformed(*fault),
+            Rejection::KeyRejected(_) => Self::rejected(),
+            Rejection::IdentityMalformed => Self::new(
+                StatusCode::BAD_REQUEST,
+                "identity_malformed",
+                "The headers that name the end user are malformed or repeated.",
+            ),
+            Rejection::Denied(denial) => Self::of_denial(denial),
+            Rejection::BodyTooLarge => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than this endpoint takes.")
+            }
+            Rejection::KeysNotLoaded => Self {
+                retry_after_seconds: Some(1),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "keys_not_loaded",
+                    "The gateway is not ready yet. Try again shortly.",
+                )
+            },
+        };
+        Self { exact_code: rejection.code(), ..refusal }
+    }
+
+    /// One text for every key that is not good: it says nothing about which keys exist.
+    fn rejected() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "credential_rejected",
+            "The API key is not accepted. Check that it is complete, and ask its issuer whether it is still good.",
+        )
+        .challenge(Challenge::Error("invalid_token"))
+    }
+
+    fn of_malformed(fault: MalformedCredential) -> Self {
+        let (code, detail) = match fault {
+            MalformedCredential::Empty | MalformedCredential::TooLong => return Self::rejected(),
+            MalformedCredential::Ambiguous => (
+                "credential_ambiguous",
+                "The request shows more than one API key, or one place holds several. Send one key in one place.",
+            ),
+            MalformedCredential::NotAscii => {
+                ("credential_malformed", "The API key holds characters that no key has.")
+            }
+            MalformedCredential::NotBearer => (
+                "credential_malformed",
+                "Authorization holds an API key without its scheme. Write `Authorization: Bearer <key>`.",
+            ),
+        };
+        Self::new(StatusCode::BAD_REQUEST, code, detail).challenge(Challenge::Error("invalid_request"))
+    }
+
+    fn of_denial(denial: &Denial) -> Self {
+        let forbidden = |code, detail: String| Self::new(StatusCode::FORBIDDEN, code, detail);
+        let list = |words: Vec<&str>| words.join(", ");
+        match denial {
+            Denial::CredentialMissing => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "credential_missing",
+                "This endpoint needs an API key, and the request shows none.",
+            )
+            .challenge(Challenge::Plain),
+            Denial::UserRequired => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "user_required",
+                "This endpoint needs a signed-in user besides the API key.",
+            )
+            .challenge(Challenge::Plain),
+            Denial::HttpsRequired => {
+                forbidden("https_required", "This endpoint is only reachable over HTTPS.".to_owned())
+            }
+            Denial::KeyTypeNotAllowed { required } => {
+                let types: Vec<&str> = required.iter().map(|key_type| key_type.as_str()).collect();
+                forbidden("key_type_not_allowed", format!("This endpoint takes keys of type {}.", list(types.clone())))
+                    .required(json!({ "key_types": types }))
+            }
+            Denial::ClientTypeNotAllowed { required } => {
+                let types: Vec<&str> = required.iter().map(|client_type| client_type.as_str()).collect();
+                forbidden(
+                    "client_type_not_allowed",
+                    format!("This endpoint is for clients of type {}.", list(types.clone())),
+                )
+                .required(json!({ "client_types": types }))
+            }
+            Denial::PermissionMissing { required } => {
+                let permissions: Vec<&str> = required.iter().map(|permission| permission.as_str()).collect();
+                forbidden(
+                    "permission_missing",
+                    format!("The API key lacks the permission {}.", list(permissions.clone())),
+                )
+                .required(json!({ "permissions": permissions }))
+                .challenge(Challenge::Error("insufficient_scope"))
+            }
+            Denial::ReadOnly => {
+                forbidden("read_only_key", "The API key is read only: it may use GET, HEAD and OPTIONS.".to_owned())
+                    .required(json!({ "methods": ["GET", "HEAD", "OPTIONS"] }))
+                    .challenge(Challenge::Error("insufficient_scope"))
+            }
+            Denial::TenantMismatch => {
+                forbidden("tenant_mismatch", "The API key belongs to another tenant than the one asked for.".to_owned())
+            }
+            Denial::NetworkNotAllowed => {
+                forbidden("network_not_allowed", "The API key may not be used from this network.".to_owned())
+            }
+            Denial::OriginNotAllowed => {
+                forbidden("origin_not_allowed", "The API key may not be used from this origin.".to_owned())
+            }
+            Denial::ExpressionFalse => {
+                forbidden("rule_not_satisfied", "The rule of this endpoint does not admit this caller.".to_owned())
+            }
+        }
+    }
+
+    /// An upstream's fault, or one of the connection to it, by its status and code.
+    pub(super) fn of_fault(status: StatusCode, code: &'static str) -> Self {
+        let detail = match status {
+            StatusCode::BAD_GATEWAY => "The service behind the gateway cannot be reached or gave no usable answer.",
+            StatusCode::GATEWAY_TIMEOUT => "The service behind the gateway did not answer in time.",
+            StatusCode::SERVICE_UNAVAILABLE => "The service behind the gateway is not available now. Try again shortly.",
+            StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than this endpoint takes.",
+            StatusCode::REQUEST_TIMEOUT => "The request's body did not arrive in time.",
+            StatusCode::URI_TOO_LONG => "The request's target is too long.",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "The request's head is too large.",
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED => "The gateway speaks HTTP/1.0, HTTP/1.1 and HTTP/2.",
+            StatusCode::BAD_REQUEST => "The request is not well-formed HTTP.",
+            _ => "Something went wrong in the gateway.",
+        };
+        let retry_after_seconds = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        Self { retry_after_seconds, ..Self::new(status, code, detail) }
+    }
+
+    /// Writes the answer.
+    pub(super) fn into_response(
+        self,
+        style: ErrorStyle,
+        extractor: Option<&Extractor>,
+        request_id: &str,
+    ) -> Response<String> {
+        let code = if style.full_detail { self.exact_code } else { self.code };
+        let (content_type, body) = match style.format {
+            ErrorFormat::Problem => ("application/problem+json", self.problem(code, request_id)),
+            ErrorFormat::Envelope => ("application/json", self.envelope(code, request_id)),
+            ErrorFormat::Bkend => ("application/json", self.bkend(code, request_id)),
+            ErrorFormat::Billabear => ("application/json", self.billabear(request_id)),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge {
+            for text in challenge_texts(challenge, extractor) {
+                if let Ok(value) = HeaderValue::from_str(&text) {
+                    headers.append(WWW_AUTHENTICATE, value);
+                }
+            }
+        }
+        if let Some(value) = self.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
+            headers.insert(ALLOW, value);
+        }
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    /// RFC 9457, section 3.
+    fn problem(&self, code: &str, request_id: &str) -> String {
+        let mut body = json!({
+            "type": format!("urn:keygate:error:{code}"),
+            "title": self.status.canonical_reason().unwrap_or("Refused"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": code,
+            "request_id": request_id,
+        });
+        if let Some(required) = &self.required {
+            body["required"] = required.clone();
+        }
+        body.to_string()
+    }
+
+    fn envelope(&self, code: &str, request_id: &str) -> String {
+        let mut error = json!({ "code": code, "message": self.detail, "request_id": request_id });
+        if let Some(required) = &self.required {
+            error["required"] = required.clone();
+        }
+        json!({ "error": error }).to_string()
+    }
+
+    fn bkend(&self, code: &str, request_id: &str) -> String {
+        let mut body = json!({
+            "statusCode": self.status.as_u16(),
+            "error": code.to_ascii_uppercase(),
+            "message": self.detail,
+            "requestId": request_id,
+        });
+        if let Some(required) = &self.required {
+            body["required"] = required.clone();
+        }
+        body.to_string()
+    }
+
+    fn billabear(&self, request_id: &str) -> String {
+        if self.status == StatusCode::UNAUTHORIZED {
+            "[]".to_owned()
+        } else {
+            json!({ "errors": { "request": self.detail }, "request_id": request_id }).to_string()
+        }
+    }
+}
+
+/// One challenge for each way to show a key that the endpoint really takes. No scheme is registered for keys in a header
+/// of their own; `ApiKey` is the one in use.
+fn challenge_texts(challenge: Challenge, extractor: Option<&Extractor>) -> Vec<String> {
+    let sources = extractor.map_or(&[][..], Extractor::sources);
+    let mut texts = Vec::new();
+    let header = sources.iter().find_map(|source| match source {
+        CredentialSource::Header { name, deprecated: false } if name.as_str() == "x-api-key" => Some(name),
+        _ => None,
+    });
+    let header = header.or_else(|| {
+        sources.iter().find_map(|source| match source {
+            CredentialSource::Header { name, deprecated: false } => Some(name),
+            _ => None,
+        })
+    });
+    // Without an endpoint, and where only cookies are taken, `Bearer` is the scheme that clients understand.
+    if header.is_none() || sources.contains(&CredentialSource::Bearer) {
+        texts.push("Bearer realm=\"keygate\"".to_owned());
+    }
+    if let Some(name) = header {
+        texts.push(format!("ApiKey realm=\"keygate\", header=\"{name}\""));
+    }
+    if let Challenge::Error(error) = challenge {
+        for text in &mut texts {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ", error=\"{error}\"");
+        }
+    }
+    texts
+}

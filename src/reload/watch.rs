@@ -1,0 +1,146 @@
+//! Notices that files may have changed.
+//!
+//! Directories are watched, not files: a watch on a file goes deaf for good when the file is replaced by renaming, which
+//! is how editors and configuration tools write. The directory of a symlink's target is watched as well, and so is the
+//! link's own: a mounted configuration changes by swapping a link beside it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::Trigger;
+
+/// Watches the directories of some files. Without the system's help (no descriptors left, say) the poll has to do.
+pub(super) struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Watch {
+    pub(super) fn start(files: &[PathBuf], sender: &Sender<Trigger>) -> Self {
+        let mut watch = Self { watcher: None, directories: BTreeSet::new() };
+        watch.follow(files, sender);
+        watch
+    }
+
+    /// Watches the directories of these files; does nothing if they are the same as before.
+    pub(super) fn follow(&mut self, files: &[PathBuf], sender: &Sender<Trigger>) {
+        let directories = directories(files);
+        if directories == self.directories && self.watcher.is_some() {
+            return;
+        }
+        let sender = sender.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Our own reading makes access events. An error means that events were lost: look.
+            if !matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
+                let _ = sender.send(Trigger::Changed);
+            }
+        });
+        self.watcher = match watcher {
+            Ok(mut watcher) => {
+                for directory in &directories {
+                    if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
+                        tracing::warn!(directory = %directory.display(), %error, "cannot watch; polling instead");
+                    }
+                }
+                Some(watcher)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch files; polling instead");
+                None
+            }
+        };
+        self.directories = directories;
+    }
+}
+
+fn directories(files: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let mut found = BTreeSet::new();
+    for file in files {
+        found.insert(parent(file));
+        // Each link on the way, and what it leads to.
+        let mut current = file.clone();
+        for _ in 0..8 {
+            let Ok(target) = fs::read_link(&current) else { break };
+            current = parent(&current).join(target);
+            found.insert(parent(&current));
+        }
+        if let Ok(target) = file.canonicalize() {
+            found.insert(parent(&target));
+        }
+    }
+    found
+}
+
+/// What can be said of a file without reading it: changes whenever its content may have changed.
+type Fingerprint = Option<(u64, u64, u64, i64, i64, i64, i64)>;
+
+pub(super) fn fingerprints(files: &[PathBuf]) -> Vec<Fingerprint> {
+    files
+        .iter()
+        .map(|file| {
+            let data = fs::metadata(file).ok()?;
+            Some((
+                data.dev(),
+                data.ino(),
+                data.len(),
+                data.mtime(),
+                data.mtime_nsec(),
+                data.ctime(),
+                data.ctime_nsec(),
+            ))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn replacing_a_file_and_swapping_a_link_are_both_noticed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("gateway.yaml");
+        for version in ["one", "two"] {
+            let data = folder.path().join(version);
+            fs::create_dir(&data).expect("a folder");
+            fs::write(data.join("mounted.yaml"), version).expect("a file");
+        }
+        symlink("one", folder.path().join("..data")).expect("a link");
+        let mounted = folder.path().join("mounted.yaml");
+        symlink("..data/mounted.yaml", &mounted).expect("a link");
+        fs::write(&file, "a: 1").expect("a file");
+
+        let files = [file.clone(), mounted];
+        let (sender, receiver) = mpsc::channel();
+        let _watch = Watch::start(&files, &sender);
+        let before = fingerprints(&files);
+
+        let fresh = folder.path().join("fresh");
+        fs::write(&fresh, "a: 2").expect("a file");
+        fs::rename(&fresh, &file).expect("a rename");
+        assert!(matches!(receiver.recv_timeout(Duration::from_secs(5)), Ok(Trigger::Changed)));
+        let between = fingerprints(&files);
+        assert_ne!(before[0], between[0]);
+        assert_eq!(before[1], between[1]);
+        while receiver.recv_timeout(Duration::from_millis(100)).is_ok() {}
+
+        let link = folder.path().join("..data_tmp");
+        symlink("two", &link).expect("a link");
+        fs::rename(&link, folder.path().join("..data")).expect("a rename");
+        assert!(matches!(receiver.recv_timeout(Duration::from_secs(5)), Ok(Trigger::Changed)));
+        assert_ne!(between[1], fingerprints(&files)[1]);
+    }
+}
