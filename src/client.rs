@@ -8,7 +8,7 @@
 
 mod permission;
 
-pub use permission::{Grants, InvalidPermission, Permission};
+pub use permission::{EffectiveGrants, Grants, InvalidPermission, Permission};
 
 use std::collections::BTreeMap;
 use std::fmt;
