@@ -12,6 +12,7 @@ use crate::admission::{Admitted, Rejection, RequestHead, Trace, admit};
 use crate::authentication::KeyFault;
 use crate::credential::MalformedCredential;
 use crate::keys::{ApiKey, KeyTable, Timestamp};
+use crate::policy::expression::Truth;
 use crate::policy::{Denial, Facts, Policy};
 use crate::routing::{CanonicalPath, Endpoint, Rule, RuleRef};
 use crate::snapshot::Snapshot;
@@ -150,7 +151,7 @@ impl Trace for Notes<'_> {
     }
 
     fn policy(&mut self, policy: &Policy, facts: &Facts<'_>) {
-        let required = policy.required_permissions(facts.method);
+        let required = policy.required_permissions(facts.method).unwrap_or_default();
         if !required.is_empty() {
             let list: Vec<&str> = required.iter().map(|permission| permission.as_str()).collect();
             self.note("permissions", format!("asked for: {}", list.join(", ")));
@@ -159,10 +160,20 @@ impl Trace for Notes<'_> {
             let list: Vec<&str> = types.iter().map(|client_type| client_type.as_str()).collect();
             self.note("client types", format!("asked for: {}", list.join(", ")));
         }
-        if let Some((expression, atoms)) = policy.explain_expression(facts) {
-            let list: Vec<String> = atoms.iter().map(|(atom, holds)| format!("`{atom}` is {holds}")).collect();
+        if let Some(expression) = policy.expression(facts.is_backoffice) {
+            let findings = expression.explain(&facts.variables());
+            let list: Vec<String> =
+                findings.iter().map(|finding| format!("`{}` is {}", finding.condition, truth(finding.truth))).collect();
             self.note("expression", format!("`{expression}`: {}", list.join(", ")));
         }
+    }
+}
+
+fn truth(truth: Truth) -> &'static str {
+    match truth {
+        Truth::True => "true",
+        Truth::False => "false",
+        Truth::KeyNeeded => "undecided without a key",
     }
 }
 

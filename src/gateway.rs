@@ -132,7 +132,7 @@ impl Gateway {
     async fn walk(
         &self,
         parts: &mut Parts,
-        body: RequestBody,
+        mut body: RequestBody,
         peer: &Arc<Peer>,
         snapshot: &Arc<Snapshot>,
         seen: &Seen,
@@ -160,7 +160,10 @@ impl Gateway {
         };
         self.note_deprecated_source(&permit);
         let permit = record.admitted(permit);
-        let body = limit_body(permit, &parts.headers, body)?;
+        if let Some(most) = permit.endpoint().max_body {
+            body.limit(most).map_err(|_| Rejection::BodyTooLarge)?;
+        }
+        let body = record.count(body);
 
         let authority = authority.to_owned();
         let upgrade = parts.extensions.remove::<OnUpgrade>();
@@ -225,11 +228,10 @@ impl Handler for Gateway {
     }
 
     fn refuse(&self, violation: Violation, _peer: &Peer) -> Response<Bytes> {
-        let status = StatusCode::from_u16(violation.status()).unwrap_or(StatusCode::BAD_REQUEST);
         let request_id = self.worker.request_ids.next();
         let style = self.worker.shared.snapshot.load().errors;
         let mut response =
-            Refusal::of_fault(status, violation.code()).into_response(style, None, &request_id).map(Bytes::from);
+            Refusal::of_fault(violation.status(), violation.code()).into_response(style, None, &request_id).map(Bytes::from);
         if let Ok(value) = header::HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(request_id::HEADER, value);
         }
@@ -263,16 +265,6 @@ impl Seen {
             request_id: request_id::sent(&parts.headers).unwrap_or_else(|| request_ids.next()),
         }
     }
-}
-
-/// Bounds the body by what the endpoint takes, and refuses at once one that says it is larger.
-fn limit_body(permit: &Permit, headers: &HeaderMap, body: RequestBody) -> Result<RequestBody, Failure> {
-    let Some(most) = permit.endpoint().max_body else { return Ok(body) };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > most) {
-        return Err(Rejection::BodyTooLarge.into());
-    }
-    Ok(body.limit(most))
 }
 
 fn answer_preflight(preflight: &Preflight, parts: &Parts, record: &mut Record) -> Response<Body> {

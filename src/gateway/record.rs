@@ -6,6 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,7 +21,7 @@ use crate::body::{Body, BodyError};
 use crate::forward::ForwardError;
 use crate::keys::ApiKey;
 use crate::routing::{Endpoint, RuleRef};
-use crate::server::Peer;
+use crate::server::{Peer, RequestBody, RequestBodyError};
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::{AccessLog, AccessRecord};
 use crate::telemetry::metrics::{RequestSample, WorkerMetrics};
@@ -51,6 +52,8 @@ pub(super) struct Record {
     upstream: Option<Duration>,
     /// What went wrong with the upstream, in words for the log.
     fault: Option<String>,
+    /// Bytes of the request's body, counted only if somebody will read the number.
+    received: Option<Arc<AtomicU64>>,
 }
 
 impl Record {
@@ -63,6 +66,7 @@ impl Record {
             code: None,
             upstream: None,
             fault: None,
+            received: access_log.is_on().then(Arc::default),
         }
     }
 
@@ -96,6 +100,11 @@ impl Record {
         if !matches!(self.outcome, Outcome::Admitted(_)) {
             self.outcome = Outcome::Refused(Box::new(refused));
         }
+    }
+
+    /// Counts the bytes of the request's body on their way.
+    pub(super) fn count(&self, body: RequestBody) -> CountedBody {
+        CountedBody { body, received: self.received.clone() }
     }
 
     pub(super) fn upstream_answered(&mut self, after: Duration) {
@@ -256,7 +265,7 @@ impl Ending {
             server: None,
             duration,
             upstream_duration: upstream.map(|(_, duration)| duration),
-            bytes_in: details.received.bytes(),
+            bytes_in: self.record.received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed)),
             bytes_out: self.bytes,
             user_agent: bytes("user-agent"),
             referer: bytes("referer"),
@@ -294,6 +303,39 @@ fn trace_id(traceparent: &[u8]) -> Option<&str> {
 
 /// The status in the log of a response that its caller did not wait for.
 const CALLER_LEFT: u16 = 499;
+
+/// A request's body that counts its bytes.
+#[derive(Debug)]
+pub(super) struct CountedBody {
+    body: RequestBody,
+    received: Option<Arc<AtomicU64>>,
+}
+
+impl HttpBody for CountedBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let (Some(received), Some(Ok(frame))) = (&self.received, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            received.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// A response's body that tells its record when it has ended.
 #[derive(Debug)]
@@ -344,9 +386,11 @@ impl HttpBody for RecordedBody {
 }
 
 impl Drop for RecordedBody {
-    /// A body that never had anything to send is complete without having been asked; any other was cut.
+    /// A body that never had anything to send is complete without having been asked, and nobody asks for the
+    /// body of an answer to `HEAD`; any other was cut.
     fn drop(&mut self) {
-        let complete = self.body.is_end_stream();
+        let is_head = self.ending.as_ref().is_some_and(|ending| ending.method == Method::HEAD);
+        let complete = is_head || self.body.is_end_stream();
         self.finish(complete);
     }
 }
