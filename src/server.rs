@@ -1,3 +1,6 @@
 //! (being written)
+pub mod guard;
 pub mod peer;
+pub mod violation;
 pub use peer::Peer;
+pub use violation::Violation;
