@@ -1,0 +1,436 @@
+//! One connection, from the accepted socket to its last byte.
+//!
+//! The accept loop spawns [`run`]. It does the TLS handshake, finds out which protocol is spoken, lets hyper serve it,
+//! and keeps the time that hyper does not: for a head, between exchanges, for a client that takes nothing, for the age
+//! of the connection, for the drain.
+//!
+//! It knows no request: what happens in an exchange is for `exchange` and the handler.
+//!
+//! hyper reads ahead while an answer is being made. So when the guard finds a fault, the good requests before it may be
+//! still unanswered: the refusal is written only when all of them are, or the client would take it for their answer.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::drain::{Drain, Watch};
+use super::exchange::{Exchanges, Running, answer};
+use super::handler::Handler;
+use super::limits::Place;
+use super::listener::{ListenerInfo, Protocol};
+use super::peer::Peer;
+use super::refusal;
+use super::settings::ConnectionSettings;
+use super::state::ConnectionState;
+use super::stream::{PREFACE, Stream, Transport};
+use super::timer::LazyTimer;
+use super::violation::Violation;
+use crate::telemetry::metrics::WorkerMetrics;
+
+/// What all connections of a worker share.
+pub(super) struct Worker<H> {
+    pub(super) handler: H,
+    pub(super) settings: ConnectionSettings,
+    pub(super) metrics: WorkerMetrics,
+    pub(super) drain: Drain,
+}
+
+/// A socket that was just accepted.
+pub(super) struct Accepted {
+    pub(super) tcp: TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) listener: Arc<ListenerInfo>,
+    pub(super) place: Place,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn run<H: Handler>(accepted: Accepted, worker: Arc<Worker<H>>) {
+    let Accepted { tcp, address, listener, place } = accepted;
+    let Ok(local_address) = tcp.local_addr() else { return };
+    let state = Arc::new(ConnectionState::new());
+    let head_deadline = state.moment(0, worker.settings.head_time);
+    let peer = Arc::new(Peer {
+        address: SocketAddr::new(address.ip().to_canonical(), address.port()),
+        local_address,
+        listener: Arc::clone(&listener.name),
+        is_backoffice: listener.is_backoffice,
+        is_tls: listener.tls.is_some(),
+    });
+
+    let mut prefix = Bytes::new();
+    let (transport, is_http2) = match (&listener.tls, listener.protocol) {
+        (Some(tls), _) => {
+            let deadline = state.moment(0, worker.settings.handshake_time);
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(tls));
+            match timeout_at(deadline, acceptor.accept(tcp)).await {
+                Ok(Ok(stream)) => {
+                    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    (Transport::Tls(Box::new(stream)), is_http2)
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, listener = &*listener.name, "a TLS handshake failed");
+                    return worker.metrics.tls_handshake_failed(&listener.name);
+                }
+                Err(_) => {
+                    worker.metrics.limit_hit("tls_handshake_time");
+                    return worker.metrics.tls_handshake_failed(&listener.name);
+                }
+            }
+        }
+        (None, Protocol::Http1) => (Transport::Plain(tcp), false),
+        (None, Protocol::H2c) => {
+            let mut tcp = tcp;
+            match timeout_at(head_deadline, read_preface(&mut tcp)).await {
+                Ok(Ok(bytes)) => prefix = bytes,
+                Ok(Err(_)) => return,
+                Err(_) => return worker.metrics.limit_hit("head_time"),
+            }
+            let is_http2 = prefix.as_ref() == PREFACE;
+            (Transport::Plain(tcp), is_http2)
+        }
+    };
+
+    let exchanges = Arc::new(Exchanges {
+        handler: worker.handler.clone(),
+        peer,
+        state: Arc::clone(&state),
+        metrics: worker.metrics.clone(),
+        pace: worker.settings.body,
+    });
+    let keeper = Keeper {
+        watch: worker.drain.watch(),
+        worker,
+        waiting_since: state.now(),
+        state: Arc::clone(&state),
+        timer: LazyTimer::default(),
+        progress: 0,
+        closing_since: None,
+        draining_since: None,
+        window: (0, 0),
+    };
+    match is_http2 {
+        true => serve_http2(transport, prefix, place, exchanges, keeper).await,
+        false => serve_http1(transport, prefix, place, exchanges, keeper).await,
+    }
+}
+
+/// Reads as many bytes as could still be the preface of HTTP/2.
+async fn read_preface(tcp: &mut TcpStream) -> std::io::Result<Bytes> {
+    let mut bytes = BytesMut::with_capacity(PREFACE.len());
+    while bytes.len() < PREFACE.len() && PREFACE.starts_with(&bytes) {
+        let mut piece = [0; PREFACE.len()];
+        let room = PREFACE.len() - bytes.len();
+        match tcp.read(&mut piece[..room]).await? {
+            0 => break,
+            length => bytes.extend_from_slice(&piece[..length]),
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// How a connection came to its end.
+enum End {
+    /// hyper is done with it.
+    Finished(hyper::Result<()>),
+    /// What the client sent is refused.
+    Refused(Violation),
+    /// Time is over; there is nobody to tell.
+    Cut,
+}
+
+async fn serve_http1<H: Handler>(
+    transport: Transport,
+    prefix: Bytes,
+    place: Place,
+    exchanges: Arc<Exchanges<H>>,
+    mut keeper: Keeper<H>,
+) {
+    let worker = Arc::clone(&keeper.worker);
+    let settings = &worker.settings;
+    let state = Arc::clone(&exchanges.state);
+    let stream = Stream::http1(transport, prefix, settings.head, Arc::clone(&state), worker.drain.clone(), place);
+    let service = service_fn({
+        let exchanges = Arc::clone(&exchanges);
+        move |request| {
+            let running = Running::begin(&exchanges.state);
+            let answer = answer(Arc::clone(&exchanges), running, request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        }
+    });
+    let mut builder = http1::Builder::new();
+    // The guard has the limits and the keeper has the time; hyper only must not be narrower than they are.
+    builder.header_read_timeout(None).max_buf_size((64 * 1024).max(settings.head.head_bytes + 8192));
+    if settings.head.field_count > 100 {
+        builder.max_headers(settings.head.field_count);
+    }
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let end = poll_fn(|context| {
+        loop {
+            if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(context) {
+                return Poll::Ready(End::Finished(outcome));
+            }
+            if let Some(violation) = state.violation()
+                && state.is_quiet()
+            {
+                return Poll::Ready(End::Refused(violation));
+            }
+            match keeper.poll(context, Keeper::http1_deadline) {
+                Poll::Ready(Verdict::Close) => Pin::new(&mut connection).graceful_shutdown(),
+                Poll::Ready(Verdict::Refuse(violation)) => return Poll::Ready(End::Refused(violation)),
+                Poll::Ready(Verdict::Cut) => return Poll::Ready(End::Cut),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+
+    // Without parts the stream has become a tunnel, and is somebody else's.
+    let Some(parts) = connection.into_parts() else { return };
+    let (transport, _place) = parts.io.into_inner().into_transport();
+    match end {
+        End::Finished(outcome) => {
+            let is_unparsable = outcome.as_ref().is_err_and(|error| error.is_parse());
+            if is_unparsable {
+                worker.metrics.malformed("unparsable");
+            }
+            if let Err(error) = &outcome {
+                tracing::debug!(%error, "a connection ended with an error");
+            }
+            let lingers = state.is_mid_message() || is_unparsable || !parts.read_buf.is_empty();
+            refusal::close(transport, lingers).await;
+        }
+        End::Refused(violation) => {
+            worker.metrics.malformed(violation.code());
+            tracing::debug!(violation = violation.code(), peer = %exchanges.peer.address, "bytes were refused");
+            let response = exchanges.handler.refuse(violation, &exchanges.peer);
+            refusal::refuse(transport, &response).await;
+        }
+        End::Cut => {}
+    }
+}
+
+async fn serve_http2<H: Handler>(
+    transport: Transport,
+    prefix: Bytes,
+    place: Place,
+    exchanges: Arc<Exchanges<H>>,
+    mut keeper: Keeper<H>,
+) {
+    let worker = Arc::clone(&keeper.worker);
+    let settings = &worker.settings.http2;
+    let state = Arc::clone(&exchanges.state);
+    let stream = Stream::http2(transport, prefix, Arc::clone(&state), worker.drain.clone(), place);
+    let service = service_fn({
+        move |request| {
+            let running = Running::begin(&exchanges.state);
+            let answer = answer(Arc::clone(&exchanges), running, request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        }
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.streams)
+        .max_header_list_size(u32::try_from(worker.settings.head.head_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(settings.stream_window)
+        .initial_connection_window_size(settings.connection_window)
+        .max_pending_accept_reset_streams(settings.pending_resets)
+        .max_local_error_reset_streams(settings.error_resets)
+        .max_send_buf_size(settings.send_buffer)
+        .max_frame_size(16 * 1024)
+        .keep_alive_interval(settings.ping_interval)
+        .keep_alive_timeout(settings.ping_time);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let end = poll_fn(|context| {
+        loop {
+            if let Poll::Ready(outcome) = connection.as_mut().poll(context) {
+                return Poll::Ready(End::Finished(outcome));
+            }
+            let cancelled = state.cancelled();
+            if cancelled > settings.cancelled && cancelled > state.begun() / 2 {
+                worker.metrics.limit_hit("http2_cancelled_streams");
+                return Poll::Ready(End::Cut);
+            }
+            match keeper.poll(context, Keeper::http2_deadline) {
+                Poll::Ready(Verdict::Close) => connection.as_mut().graceful_shutdown(),
+                Poll::Ready(Verdict::Refuse(_) | Verdict::Cut) => return Poll::Ready(End::Cut),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+    if let End::Finished(Err(error)) = &end {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}
+
+/// What the keeper of the time asks for.
+enum Verdict {
+    /// Finish the exchange that is running, then close.
+    Close,
+    /// The head did not come in time.
+    Refuse(Violation),
+    /// Drop the connection.
+    Cut,
+}
+
+/// What happens when a deadline passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Head,
+    Idle,
+    Write,
+    Age,
+    /// It was told to close and did not.
+    Closing,
+}
+
+/// Keeps the time of one connection.
+struct Keeper<H> {
+    worker: Arc<Worker<H>>,
+    state: Arc<ConnectionState>,
+    watch: Watch,
+    timer: LazyTimer,
+    /// The connection's progress when last looked.
+    progress: u32,
+    /// Since when nothing has been asked or sent; counts only while no exchange runs.
+    waiting_since: u64,
+    closing_since: Option<u64>,
+    draining_since: Option<u64>,
+    /// HTTP/2: the last sign that an answer got on, and when it was seen.
+    window: (u32, u64),
+}
+
+/// How long a connection without an exchange may take to close after it was told to.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
+
+type Deadline = (Instant, Cause);
+
+impl<H: Handler> Keeper<H> {
+    fn poll(&mut self, context: &mut Context<'_>, deadline: fn(&mut Self) -> Option<Deadline>) -> Poll<Verdict> {
+        let progress = self.state.progress();
+        if progress != self.progress {
+            self.progress = progress;
+            self.waiting_since = self.state.now();
+        }
+        if self.closing_since.is_none() {
+            if self.draining_since.is_none() && self.watch.poll(context).is_ready() {
+                self.draining_since = Some(self.state.now());
+            }
+            // A connection that has just come has a request on its way: it may still ask once.
+            if self.draining_since.is_some() && self.state.begun() > 0 {
+                return self.close();
+            }
+        }
+        loop {
+            let settings = &self.worker.settings;
+            let age = self.closing_since.is_none().then(|| (self.state.moment(0, settings.age), Cause::Age));
+            let next = match (deadline(self), age) {
+                (Some(one), Some(other)) => Some(if one.0 <= other.0 { one } else { other }),
+                (one, other) => one.or(other),
+            };
+            let Some((at, cause)) = next else { return Poll::Pending };
+            std::task::ready!(self.timer.poll(context, at));
+            let metrics = &self.worker.metrics;
+            match cause {
+                Cause::Head if self.state.is_in_head() => {
+                    metrics.limit_hit("head_time");
+                    return Poll::Ready(Verdict::Refuse(Violation::HeadTimedOut));
+                }
+                Cause::Head => {
+                    metrics.limit_hit("head_time");
+                    return Poll::Ready(Verdict::Cut);
+                }
+                Cause::Idle => {
+                    metrics.limit_hit("idle_time");
+                    return self.close();
+                }
+                Cause::Age => {
+                    metrics.limit_hit("connection_age");
+                    return self.close();
+                }
+                Cause::Write => {
+                    metrics.limit_hit("write_time");
+                    return Poll::Ready(Verdict::Cut);
+                }
+                Cause::Closing => return Poll::Ready(Verdict::Cut),
+            }
+        }
+    }
+
+    fn close(&mut self) -> Poll<Verdict> {
+        self.closing_since = Some(self.state.now());
+        Poll::Ready(Verdict::Close)
+    }
+
+    fn write_deadline(&self) -> Option<Deadline> {
+        let since = self.state.write_stalled_since()?;
+        Some((self.state.moment(since, self.worker.settings.write_time), Cause::Write))
+    }
+
+    /// When a connection that owes the client nothing has waited long enough for something other than a head.
+    fn rest_deadline(&self) -> Deadline {
+        let settings = &self.worker.settings;
+        match (self.closing_since, self.draining_since) {
+            (Some(since), _) => (self.state.moment(since.max(self.waiting_since), CLOSING_TIME), Cause::Closing),
+            (None, Some(since)) => (self.state.moment(since, settings.first_request_while_draining), Cause::Idle),
+            (None, None) => (self.state.moment(self.waiting_since, settings.idle_time), Cause::Idle),
+        }
+    }
+
+    fn http1_deadline(&mut self) -> Option<Deadline> {
+        if let Some(deadline) = self.write_deadline() {
+            return Some(deadline);
+        }
+        if self.state.is_busy() {
+            return None;
+        }
+        let head_time = self.worker.settings.head_time;
+        if self.state.is_in_head() {
+            // The time for the first head begins when the connection is accepted; for a later one with its first byte,
+            // or, if that came early, when the answer before it was done.
+            let is_first = self.state.begun() == 0;
+            let since = if is_first { 0 } else { self.state.head_since().max(self.waiting_since) };
+            return Some((self.state.moment(since, head_time), Cause::Head));
+        }
+        let rest = self.rest_deadline();
+        if self.state.begun() == 0 && self.closing_since.is_none() {
+            let head = self.state.moment(0, head_time);
+            return Some(if head <= rest.0 { (head, Cause::Head) } else { rest });
+        }
+        Some(rest)
+    }
+
+    fn http2_deadline(&mut self) -> Option<Deadline> {
+        if let Some(deadline) = self.write_deadline() {
+            return Some(deadline);
+        }
+        let (is_waiting, progress) = self.state.window();
+        if is_waiting {
+            if self.window.0 != progress || self.window.1 == 0 {
+                self.window = (progress, self.state.now());
+            }
+            return Some((self.state.moment(self.window.1, self.worker.settings.write_time), Cause::Write));
+        }
+        self.window.1 = 0;
+        if self.state.is_busy() {
+            return None;
+        }
+        if !self.state.has_read_preface() {
+            return Some((self.state.moment(0, self.worker.settings.head_time), Cause::Head));
+        }
+        Some(self.rest_deadline())
+    }
+}

@@ -1,0 +1,198 @@
+//! One exchange: a request goes to the handler, its answer goes back, and the connection hears when both are over.
+//!
+//! hyper calls [`answer`] for each request. It counts the exchange from here until the last byte of the answer has been
+//! taken, keeps a panic from ending more than this one exchange, and refuses what no handler should see.
+//!
+//! Nothing here looks at paths, headers or keys.
+//!
+//! The counting ends in `Drop`, because an exchange may end at any point: the client leaves, the stream is reset, the
+//! drain cuts it. A count that went only down the good path would keep the connection busy for ever.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Version, header};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::handler::Handler;
+use super::peer::Peer;
+use super::request_body::{BodyPace, RequestBody};
+use super::state::ConnectionState;
+use super::violation::Violation;
+use crate::body::BodyError;
+use crate::telemetry::metrics::WorkerMetrics;
+
+/// What every exchange of one connection needs.
+pub(super) struct Exchanges<H> {
+    pub(super) handler: H,
+    pub(super) peer: Arc<Peer>,
+    pub(super) state: Arc<ConnectionState>,
+    pub(super) metrics: WorkerMetrics,
+    pub(super) pace: BodyPace,
+}
+
+/// Answers one request.
+pub(super) async fn answer<H: Handler>(
+    exchanges: Arc<Exchanges<H>>,
+    running: Running,
+    request: Request<Incoming>,
+) -> Response<Outgoing<H::Body>> {
+    let version = request.version();
+    if request.method() == Method::CONNECT {
+        let response = exchanges.handler.refuse(Violation::MethodConnect, &exchanges.peer);
+        return own(closing(response, version), running);
+    }
+    let request = request.map(|incoming| RequestBody::new(incoming, exchanges.pace));
+    let response = {
+        let mut handling = pin!(async { exchanges.handler.handle(request, &exchanges.peer).await });
+        poll_fn(|context| contain(|| handling.as_mut().poll(context))).await
+    };
+    match response {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            if version != Version::HTTP_11 {
+                tracing::error!("a handler answered 101 where there is no upgrade");
+                return own(closing(exchanges.handler.failed(&exchanges.peer), version), running);
+            }
+            if let Some(violation) = exchanges.state.violation() {
+                // Bytes behind the request were found bad before the upgrade was agreed: they are not a tunnel's.
+                return own(closing(exchanges.handler.refuse(violation, &exchanges.peer), version), running);
+            }
+            exchanges.state.becomes_tunnel();
+            response.map(|body| Outgoing::new(Content::Handlers(body), running, version))
+        }
+        Ok(response) => response.map(|body| Outgoing::new(Content::Handlers(body), running, version)),
+        Err(Panicked) => {
+            exchanges.metrics.panic();
+            own(closing(exchanges.handler.failed(&exchanges.peer), version), running)
+        }
+    }
+}
+
+/// Something panicked. The panic itself went to the panic hook, which is where its text belongs.
+struct Panicked;
+
+/// Polls once; a panic comes out as a value.
+fn contain<T>(poll: impl FnOnce() -> Poll<T>) -> Poll<Result<T, Panicked>> {
+    match catch_unwind(AssertUnwindSafe(poll)) {
+        Ok(poll) => poll.map(Ok),
+        Err(_) => Poll::Ready(Err(Panicked)),
+    }
+}
+
+fn closing(mut response: Response<Bytes>, version: Version) -> Response<Bytes> {
+    if version <= Version::HTTP_11 {
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn own<B>(response: Response<Bytes>, running: Running) -> Response<Outgoing<B>> {
+    response.map(|bytes| Outgoing::new(Content::Own(bytes), running, Version::HTTP_11))
+}
+
+/// An exchange that has begun; dropping it ends the exchange.
+pub(super) struct Running {
+    state: Arc<ConnectionState>,
+    is_complete: bool,
+}
+
+impl Running {
+    pub(super) fn begin(state: &Arc<ConnectionState>) -> Self {
+        state.exchange_begins();
+        Self { state: Arc::clone(state), is_complete: false }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.state.exchange_ends(self.is_complete);
+    }
+}
+
+/// The body of an answer on its way out.
+pub(super) struct Outgoing<B> {
+    content: Content<B>,
+    running: Running,
+    /// HTTP/2: whether its last piece waits for the client's window is watched.
+    has_window: bool,
+    is_waiting_for_window: bool,
+}
+
+enum Content<B> {
+    Handlers(B),
+    Own(Bytes),
+}
+
+impl<B> Outgoing<B> {
+    fn new(content: Content<B>, running: Running, version: Version) -> Self {
+        Self { content, running, has_window: version == Version::HTTP_2, is_waiting_for_window: false }
+    }
+
+    fn is_waiting_for_window(&mut self, is_waiting: bool) {
+        if self.has_window && self.is_waiting_for_window != is_waiting {
+            self.is_waiting_for_window = is_waiting;
+            match is_waiting {
+                true => self.running.state.waits_for_window(),
+                false => self.running.state.window_opened(),
+            }
+        }
+    }
+}
+
+impl<B> http_body::Body for Outgoing<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        this.is_waiting_for_window(false);
+        let frame = match &mut this.content {
+            Content::Own(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Content::Handlers(body) => match contain(|| Pin::new(body).poll_frame(context)) {
+                Poll::Ready(Ok(frame)) => Poll::Ready(frame.map(|frame| frame.map_err(BodyError::new))),
+                Poll::Ready(Err(Panicked)) => Poll::Ready(Some(Err(BodyError::new("a panic")))),
+                Poll::Pending => Poll::Pending,
+            },
+        };
+        match &frame {
+            Poll::Ready(None) => this.running.is_complete = true,
+            Poll::Ready(Some(Ok(_))) => this.is_waiting_for_window(true),
+            _ => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Handlers(body) => body.is_end_stream(),
+            Content::Own(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Handlers(body) => body.size_hint(),
+            Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
+
+impl<B> Drop for Outgoing<B> {
+    fn drop(&mut self) {
+        self.is_waiting_for_window(false);
+    }
+}

@@ -1,0 +1,279 @@
+//! Listening sockets: bound before anything is served, one set for each worker, accepted from without ever spinning.
+//!
+//! `app` calls [`bind_all`] once and gives each worker its [`WorkerListeners`]; [`serve`](super::serve) accepts from
+//! them. Workers share a port by `SO_REUSEPORT`, so the kernel spreads connections and no worker touches another's.
+//!
+//! A port that somebody else listens on is an error, although `SO_REUSEPORT` would quietly share it: a second gateway
+//! started by mistake would take half of the connections.
+//!
+//! When the process is out of file descriptors, `accept` fails at once, again and again. The loop then waits before it
+//! asks again, or it would burn the core that could free some.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
+use tokio::task::JoinSet;
+
+use super::connection::{Accepted, Worker, run};
+use super::handler::Handler;
+use super::limits::{Live, Owner};
+
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 4096;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a listener without TLS speaks. With TLS the client chooses by ALPN between HTTP/2 and HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.0 and HTTP/1.1 only.
+    #[default]
+    Http1,
+    /// HTTP/1 and HTTP/2 with prior knowledge, told apart by the first bytes. Never by `Upgrade: h2c`.
+    H2c,
+}
+
+/// One listener as configured.
+#[derive(Debug, Clone)]
+pub struct ListenerSettings {
+    /// Its name in logs, metrics and [`Peer`](super::Peer).
+    pub name: Arc<str>,
+    /// Where it listens. Port 0 takes a free port, the same for all workers.
+    pub addresses: Vec<SocketAddr>,
+    /// What it speaks when it has no TLS.
+    pub protocol: Protocol,
+    /// TLS, see [`tls`](super::tls).
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The listener is meant for the back office.
+    pub is_backoffice: bool,
+}
+
+/// What a connection knows of its listener.
+#[derive(Debug)]
+pub(super) struct ListenerInfo {
+    pub(super) name: Arc<str>,
+    pub(super) protocol: Protocol,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) is_backoffice: bool,
+}
+
+/// The listening sockets of one worker.
+#[derive(Debug)]
+pub struct WorkerListeners(pub(super) Vec<BoundListener>);
+
+#[derive(Debug)]
+pub(super) struct BoundListener {
+    pub(super) socket: TcpListener,
+    pub(super) address: SocketAddr,
+    pub(super) info: Arc<ListenerInfo>,
+}
+
+impl WorkerListeners {
+    /// The names and addresses that were bound, in the order of the settings; port 0 has become a real port.
+    pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        self.0.iter().map(|listener| (Arc::clone(&listener.info.name), listener.address)).collect()
+    }
+}
+
+/// Why a listener cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("listener \"{listener}\": {}", .source.explain(*address))]
+pub struct BindError {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    source: BindFault,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct BindFault(#[from] io::Error);
+
+impl BindFault {
+    fn explain(&self, address: SocketAddr) -> String {
+        match self.0.kind() {
+            io::ErrorKind::AddrInUse => format!("{address} is in use by another process"),
+            io::ErrorKind::AddrNotAvailable => format!("{address} is not an address of this machine"),
+            io::ErrorKind::PermissionDenied => format!("no permission to listen on {address}"),
+            _ => format!("cannot listen on {address}"),
+        }
+    }
+}
+
+/// Binds every address of every listener once for each worker.
+///
+/// # Errors
+/// The first address that cannot be bound; what was bound before is closed again.
+pub fn bind_all(listeners: &[ListenerSettings], workers: usize) -> Result<Vec<WorkerListeners>, BindError> {
+    let mut sets: Vec<_> = (0..workers.max(1)).map(|_| WorkerListeners(Vec::new())).collect();
+    for settings in listeners {
+        let info = Arc::new(ListenerInfo {
+            name: Arc::clone(&settings.name),
+            protocol: settings.protocol,
+            tls: settings.tls.clone(),
+            is_backoffice: settings.is_backoffice,
+        });
+        for &asked in &settings.addresses {
+            // Beside `0.0.0.0`, `[::]` must not take the IPv4 side as well.
+            let has_v4_twin = listeners.iter().flat_map(|other| &other.addresses).any(|other| {
+                other.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && other.port() == asked.port() && asked.port() != 0
+            });
+            let bind = |address, shared| {
+                bind(address, shared, has_v4_twin).map_err(|error| BindError {
+                    listener: Arc::clone(&settings.name),
+                    address: asked,
+                    source: error.into(),
+                })
+            };
+            let mut address = asked;
+            if asked.port() != 0 {
+                drop(bind(address, false)?);
+            }
+            for set in &mut sets {
+                let socket = bind(address, true)?;
+                if let Ok(bound) = socket.local_addr() {
+                    address = bound;
+                }
+                set.0.push(BoundListener { socket, address, info: Arc::clone(&info) });
+            }
+        }
+    }
+    Ok(sets)
+}
+
+/// A listening socket; one that is not `shared` only finds out whether the port is free.
+fn bind(address: SocketAddr, shared: bool, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(SocketProtocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    if shared {
+        // Accepted sockets inherit it, which saves a system call for each connection.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket.into())
+}
+
+/// Accepts until the drain begins; then gives the connections that are still open.
+pub(super) async fn accept<H: Handler>(
+    socket: tokio::net::TcpListener,
+    listener: Arc<ListenerInfo>,
+    worker: Arc<Worker<H>>,
+    live: Arc<Live>,
+) -> JoinSet<()> {
+    let mut connections = JoinSet::new();
+    let mut pause = SHORTEST_PAUSE;
+    let owner = Owner { listener: Arc::clone(&listener.name), metrics: worker.metrics.clone(), live };
+    let admit = |(tcp, address): (tokio::net::TcpStream, SocketAddr), connections: &mut JoinSet<()>| {
+        match worker.settings.connections.take(address.ip(), owner.clone()) {
+            Ok(place) => {
+                let accepted = Accepted { tcp, address, listener: Arc::clone(&listener), place };
+                connections.spawn(run(accepted, Arc::clone(&worker)));
+            }
+            // Dropping the socket closes it.
+            Err(no_place) => worker.metrics.limit_hit(no_place.code()),
+        }
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = worker.drain.wait() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = socket.accept() => match accepted {
+                Ok(accepted) => {
+                    pause = SHORTEST_PAUSE;
+                    admit(accepted, &mut connections);
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    worker.metrics.limit_hit("descriptors");
+                    tracing::warn!(%error, listener = &*listener.name, "cannot accept connections, waiting");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            },
+        }
+    }
+    // Connections that the kernel has completed are ours already: closing the socket would reset them.
+    while let Some(Ok(accepted)) = poll_once(socket.accept()).await {
+        admit(accepted, &mut connections);
+    }
+    connections
+}
+
+/// The result, if there is one right now.
+async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match future.as_mut().poll(context) {
+            std::task::Poll::Ready(value) => Some(value),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// Errors that belong to the connection that was about to be accepted; the next one may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(name: &str, addresses: &[SocketAddr]) -> ListenerSettings {
+        ListenerSettings {
+            name: name.into(),
+            addresses: addresses.to_vec(),
+            protocol: Protocol::Http1,
+            tls: None,
+            is_backoffice: false,
+        }
+    }
+
+    #[test]
+    fn port_zero_becomes_one_port_for_all_workers() {
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let sets = bind_all(&[settings("a", &[any, any])], 3).expect("ports are free");
+        let addresses: Vec<_> = sets.iter().map(WorkerListeners::addresses).collect();
+        assert_eq!(addresses.len(), 3);
+        assert!(addresses.iter().all(|set| *set == addresses[0]));
+        assert_ne!(addresses[0][0].1, addresses[0][1].1);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_an_error_even_where_it_could_be_shared() {
+        let sets = bind_all(&[settings("a", &["127.0.0.1:0".parse().expect("an address")])], 1).expect("free");
+        let taken = sets[0].addresses()[0].1;
+        let error = bind_all(&[settings("b", &[taken])], 1).expect_err("taken");
+        assert_eq!(error.to_string(), format!("listener \"b\": {taken} is in use by another process"));
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_named() {
+        let error =
+            bind_all(&[settings("c", &["192.0.2.1:80".parse().expect("an address")])], 1).expect_err("not ours");
+        assert_eq!(error.to_string(), "listener \"c\": 192.0.2.1:80 is not an address of this machine");
+    }
+}

@@ -1,0 +1,260 @@
+//! The stream under one connection: the socket or the TLS session, with the wire guard in front of whoever reads it.
+//!
+//! hyper reads and writes it through `TokioIo`. For HTTP/1 each piece that is read passes the [`Guard`] first; from the
+//! first fault on the stream gives no more bytes, so that a bad request can never be completed by what follows. After
+//! an upgrade the same stream carries the tunnel, unjudged, until it ends or the drain cuts it.
+//!
+//! It holds the connection's place among the counted ones: wherever the stream goes, the place is given back when it is
+//! dropped, and not before.
+//!
+//! On HTTP/1 a shutdown asked for by hyper only flushes: the connection still wants to send a refusal or to linger.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::drain::{Drain, Watch};
+use super::guard::{Guard, GuardLimits};
+use super::limits::Place;
+use super::state::ConnectionState;
+use super::violation::Violation;
+
+/// What carries the bytes.
+pub(super) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// The bytes that begin every HTTP/2 connection.
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Writes of HTTP/2 below this many bytes are pings, acknowledgements and window updates.
+const SMALL_TALK: usize = 64;
+
+pub(super) struct Stream {
+    transport: Transport,
+    /// Bytes that were read to find out which protocol is spoken.
+    prefix: Bytes,
+    reading: Reading,
+    state: Arc<ConnectionState>,
+    drain: Drain,
+    _place: Place,
+}
+
+enum Reading {
+    /// HTTP/1, judged.
+    Judged(Guard),
+    /// HTTP/2; so many bytes of the preface are still to come.
+    Frames(usize),
+    /// The guard found a fault in a head: there is nothing more to read.
+    Blocked,
+    /// The guard found a fault in a body: its reader must hear of it.
+    Broken(Violation),
+    /// After an upgrade.
+    Tunnel(Watch),
+}
+
+impl Stream {
+    pub(super) fn http1(
+        transport: Transport,
+        prefix: Bytes,
+        limits: GuardLimits,
+        state: Arc<ConnectionState>,
+        drain: Drain,
+        place: Place,
+    ) -> Self {
+        Self { transport, prefix, reading: Reading::Judged(Guard::new(limits)), state, drain, _place: place }
+    }
+
+    pub(super) fn http2(
+        transport: Transport,
+        prefix: Bytes,
+        state: Arc<ConnectionState>,
+        drain: Drain,
+        place: Place,
+    ) -> Self {
+        Self { transport, prefix, reading: Reading::Frames(PREFACE.len()), state, drain, _place: place }
+    }
+
+    /// What is under the guard, for the last words on a connection.
+    pub(super) fn into_transport(self) -> (Transport, Place) {
+        (self.transport, self._place)
+    }
+
+    /// Looks at the bytes from `before` on, and takes back those that must not be seen.
+    fn judge(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> Poll<io::Result<()>> {
+        let piece = &buffer.filled()[before..];
+        match &mut self.reading {
+            Reading::Frames(0) => {}
+            Reading::Frames(left) => {
+                *left = left.saturating_sub(piece.len());
+                if *left == 0 {
+                    self.state.set_read_preface();
+                }
+            }
+            Reading::Judged(guard) => {
+                let verdict = guard.feed(piece);
+                self.state.set_heads(guard.heads());
+                match verdict {
+                    Ok(()) => self.state.set_phase(guard.phase()),
+                    Err(refusal) => {
+                        buffer.set_filled(before + refusal.keep);
+                        if refusal.is_in_body {
+                            self.reading = Reading::Broken(refusal.violation);
+                            return Poll::Ready(Err(broken(refusal.violation)));
+                        }
+                        self.state.set_violation(refusal.violation);
+                        self.reading = Reading::Blocked;
+                        if refusal.keep == 0 {
+                            return Poll::Pending;
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn note_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &outcome {
+            Poll::Pending => self.state.write_is_stalled(),
+            Poll::Ready(length) => {
+                self.state.write_went_on();
+                // hyper hands the last piece of an answer to its HTTP/2 layer and forgets it; that it still flows can
+                // be seen only here. Pings and the like are smaller.
+                if matches!(self.reading, Reading::Frames(_)) && matches!(length, Ok(SMALL_TALK..)) {
+                    self.state.payload_is_written();
+                }
+            }
+        }
+        outcome
+    }
+}
+
+fn broken(violation: Violation) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, violation)
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        match &mut this.reading {
+            Reading::Judged(_) if this.state.is_tunnel() => this.reading = Reading::Tunnel(this.drain.watch_cut()),
+            // The connection itself looks for the fault after each step and ends; nobody needs to be woken.
+            Reading::Blocked => return Poll::Pending,
+            Reading::Broken(violation) => return Poll::Ready(Err(broken(*violation))),
+            _ => {}
+        }
+        if let Reading::Tunnel(cut) = &mut this.reading
+            && cut.poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let before = buffer.filled().len();
+        if this.prefix.is_empty() {
+            ready!(Pin::new(&mut this.transport).poll_read(context, buffer))?;
+        } else {
+            let length = this.prefix.len().min(buffer.remaining());
+            buffer.put_slice(&this.prefix.split_to(length));
+        }
+        this.judge(buffer, before)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.transport).poll_write(context, bytes);
+        self.note_write(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.transport).poll_write_vectored(context, pieces);
+        self.note_write(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.transport).poll_flush(context);
+        match &outcome {
+            Poll::Pending => self.state.write_is_stalled(),
+            Poll::Ready(_) => self.state.is_flushed(),
+        }
+        outcome
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.reading {
+            Reading::Frames(_) | Reading::Tunnel(_) => Pin::new(&mut self.transport).poll_shutdown(context),
+            _ if self.state.is_tunnel() => Pin::new(&mut self.transport).poll_shutdown(context),
+            _ => self.poll_flush(context),
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, pieces),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(context, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(tcp) => tcp.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+        }
+    }
+}
