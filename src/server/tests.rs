@@ -569,3 +569,78 @@ async fn a_client_that_only_gives_streams_up_is_ended() {
     assert!(sender.is_closed());
     assert!(server.handler.seen().len() < 50, "{}", server.handler.seen().len());
 }
+
+async fn tls_client(
+    server: &Running,
+    name: &'static str,
+    root: &str,
+    protocols: &[&[u8]],
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    use rustls::pki_types::pem::PemObject as _;
+
+    let mut roots = rustls::RootCertStore::empty();
+    let root = rustls::pki_types::CertificateDer::from_pem_slice(root.as_bytes()).expect("PEM");
+    roots.add(root).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    in_time(connector.connect(name.try_into().expect("a name"), server.connect().await)).await
+}
+
+fn certificate(names: &[&str]) -> (tls::Certificate, String) {
+    let (chain, key) = tls::tests::self_signed(names);
+    let path = std::path::Path::new("test.pem");
+    let certificate = tls::Certificate::parse(path, chain.as_bytes(), path, key.as_bytes()).expect("a good pair");
+    (certificate, chain)
+}
+
+#[tokio::test]
+async fn tls_chooses_protocol_and_certificate_and_certificates_change_while_serving() {
+    let (first, first_root) = certificate(&["a.example"]);
+    let (second, second_root) = certificate(&["b.example"]);
+    let resolver = tls::CertificateResolver::new(vec![first, second]).expect("two");
+    let config = tls::server_config(Arc::clone(&resolver)).expect("a configuration");
+    let server = Running::start_with(ConnectionSettings::default(), Protocol::Http1, Some(config));
+
+    let mut http1 = tls_client(&server, "a.example", &first_root, &[b"http/1.1"]).await.expect("a handshake");
+    http1.write_all(b"GET /tls HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\n").await.expect("sent");
+    let mut text = String::new();
+    in_time(http1.read_to_string(&mut text)).await.expect("ended by a proper close of TLS");
+    assert_eq!(statuses(&text), ["200", "400"]);
+    assert!(text.contains("true data"), "{text}");
+
+    let http2 = tls_client(&server, "b.example", &second_root, &[b"h2", b"http/1.1"]).await.expect("a handshake");
+    assert_eq!(http2.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(http2)).await.expect("a handshake");
+    tokio::spawn(connection);
+    let response = in_time(sender.send_request(get("https://b.example/"))).await.expect("an answer");
+    assert_eq!((response.status(), response.version()), (StatusCode::OK, http::Version::HTTP_2));
+
+    let (third, third_root) = certificate(&["a.example"]);
+    resolver.replace(vec![third]).expect("one");
+    assert!(tls_client(&server, "a.example", &first_root, &[]).await.is_err());
+    assert!(tls_client(&server, "a.example", &third_root, &[]).await.is_ok());
+    assert_eq!(
+        in_time(sender.send_request(get("https://b.example/"))).await.expect("an answer").status(),
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_is_ended_in_time() {
+    let (certificate, _) = certificate(&["a.example"]);
+    let resolver = tls::CertificateResolver::new(vec![certificate]).expect("one");
+    let config = tls::server_config(resolver).expect("a configuration");
+    let settings = ConnectionSettings { handshake_time: Duration::from_millis(200), ..Default::default() };
+    let server = Running::start_with(settings, Protocol::Http1, Some(config));
+    let mut tcp = server.connect().await;
+    assert_eq!(read_to_close(&mut tcp).await, "");
+    let plain = server.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(!plain.contains("HTTP"), "{plain:?}");
+}
