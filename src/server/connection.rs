@@ -14,7 +14,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -108,6 +108,7 @@ pub(super) async fn run<H: Handler>(accepted: Accepted, worker: Arc<Worker<H>>) 
         state: Arc::clone(&state),
         metrics: worker.metrics.clone(),
         pace: worker.settings.body,
+        limits: worker.settings.head,
     });
     let keeper = Keeper {
         watch: worker.drain.watch(),
@@ -293,8 +294,24 @@ enum Cause {
     Idle,
     Write,
     Age,
+    /// It has asked nothing since the drain began.
+    Draining,
     /// It was told to close and did not.
     Closing,
+}
+
+impl Cause {
+    /// The name of the limit in metrics, if one has taken effect.
+    fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::Head => Some("head_time"),
+            Self::Idle => Some("idle_time"),
+            Self::Write => Some("write_time"),
+            Self::Age => Some("connection_age"),
+            Self::Draining => None,
+            Self::Closing => Some("closing_time"),
+        }
+    }
 }
 
 /// Keeps the time of one connection.
@@ -334,39 +351,21 @@ impl<H: Handler> Keeper<H> {
                 return self.close();
             }
         }
-        loop {
-            let settings = &self.worker.settings;
-            let age = self.closing_since.is_none().then(|| (self.state.moment(0, settings.age), Cause::Age));
-            let next = match (deadline(self), age) {
-                (Some(one), Some(other)) => Some(if one.0 <= other.0 { one } else { other }),
-                (one, other) => one.or(other),
-            };
-            let Some((at, cause)) = next else { return Poll::Pending };
-            std::task::ready!(self.timer.poll(context, at));
-            let metrics = &self.worker.metrics;
-            match cause {
-                Cause::Head if self.state.is_in_head() => {
-                    metrics.limit_hit("head_time");
-                    return Poll::Ready(Verdict::Refuse(Violation::HeadTimedOut));
-                }
-                Cause::Head => {
-                    metrics.limit_hit("head_time");
-                    return Poll::Ready(Verdict::Cut);
-                }
-                Cause::Idle => {
-                    metrics.limit_hit("idle_time");
-                    return self.close();
-                }
-                Cause::Age => {
-                    metrics.limit_hit("connection_age");
-                    return self.close();
-                }
-                Cause::Write => {
-                    metrics.limit_hit("write_time");
-                    return Poll::Ready(Verdict::Cut);
-                }
-                Cause::Closing => return Poll::Ready(Verdict::Cut),
-            }
+        let settings = &self.worker.settings;
+        let age = self.closing_since.is_none().then(|| (self.state.moment(0, settings.age), Cause::Age));
+        let next = match (deadline(self), age) {
+            (Some(one), Some(other)) => Some(if one.0 <= other.0 { one } else { other }),
+            (one, other) => one.or(other),
+        };
+        let Some((at, cause)) = next else { return Poll::Pending };
+        ready!(self.timer.poll(context, at));
+        if let Some(limit) = cause.limit() {
+            self.worker.metrics.limit_hit(limit);
+        }
+        match cause {
+            Cause::Head if self.state.is_in_head() => Poll::Ready(Verdict::Refuse(Violation::HeadTimedOut)),
+            Cause::Head | Cause::Write | Cause::Closing => Poll::Ready(Verdict::Cut),
+            Cause::Idle | Cause::Draining | Cause::Age => self.close(),
         }
     }
 
@@ -385,7 +384,7 @@ impl<H: Handler> Keeper<H> {
         let settings = &self.worker.settings;
         match (self.closing_since, self.draining_since) {
             (Some(since), _) => (self.state.moment(since.max(self.waiting_since), CLOSING_TIME), Cause::Closing),
-            (None, Some(since)) => (self.state.moment(since, settings.first_request_while_draining), Cause::Idle),
+            (None, Some(since)) => (self.state.moment(since, settings.first_request_while_draining), Cause::Draining),
             (None, None) => (self.state.moment(self.waiting_since, settings.idle_time), Cause::Idle),
         }
     }

@@ -19,6 +19,7 @@ use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::guard::{GuardLimits, framing_twin, is_plain_length};
 use super::handler::Handler;
 use super::peer::Peer;
 use super::request_body::{BodyPace, RequestBody};
@@ -34,6 +35,7 @@ pub(super) struct Exchanges<H> {
     pub(super) state: Arc<ConnectionState>,
     pub(super) metrics: WorkerMetrics,
     pub(super) pace: BodyPace,
+    pub(super) limits: GuardLimits,
 }
 
 /// Answers one request.
@@ -43,9 +45,11 @@ pub(super) async fn answer<H: Handler>(
     request: Request<Incoming>,
 ) -> Response<Outgoing<H::Body>> {
     let version = request.version();
-    if request.method() == Method::CONNECT {
-        let response = exchanges.handler.refuse(Violation::MethodConnect, &exchanges.peer);
-        return own(closing(response, version), running);
+    if version == Version::HTTP_2
+        && let Some(violation) = http2_violation(&request, exchanges.limits)
+    {
+        exchanges.metrics.malformed(violation.code());
+        return own(exchanges.handler.refuse(violation, &exchanges.peer), running);
     }
     let request = request.map(|incoming| RequestBody::new(incoming, exchanges.pace));
     let response = {
@@ -63,14 +67,43 @@ pub(super) async fn answer<H: Handler>(
                 return own(closing(exchanges.handler.refuse(violation, &exchanges.peer), version), running);
             }
             exchanges.state.becomes_tunnel();
-            response.map(|body| Outgoing::new(Content::Handlers(body), running, version))
+            theirs(response, running, version)
         }
-        Ok(response) => response.map(|body| Outgoing::new(Content::Handlers(body), running, version)),
+        Ok(response) => theirs(response, running, version),
         Err(Panicked) => {
             exchanges.metrics.panic();
             own(closing(exchanges.handler.failed(&exchanges.peer), version), running)
         }
     }
+}
+
+/// What the wire guard refuses in HTTP/1 and the HTTP/2 layer lets through.
+///
+/// Behind us the request becomes HTTP/1, where these would be two lengths or two hosts.
+fn http2_violation<B>(request: &Request<B>, limits: GuardLimits) -> Option<Violation> {
+    let headers = request.headers();
+    if request.method() == Method::CONNECT {
+        return Some(Violation::MethodConnect);
+    }
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > limits.target_bytes) {
+        return Some(Violation::TargetTooLong);
+    }
+    if headers.len() > limits.field_count {
+        return Some(Violation::TooManyFields);
+    }
+    if headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return Some(Violation::HostRepeated);
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next() {
+        if lengths.next().is_some() {
+            return Some(Violation::ContentLengthRepeated);
+        }
+        if !is_plain_length(length.as_bytes()) {
+            return Some(Violation::ContentLengthInvalid);
+        }
+    }
+    headers.keys().find_map(|name| framing_twin(name.as_str().as_bytes()))
 }
 
 /// Something panicked. The panic itself went to the panic hook, which is where its text belongs.
@@ -91,7 +124,16 @@ fn closing(mut response: Response<Bytes>, version: Version) -> Response<Bytes> {
     response
 }
 
-fn own<B>(response: Response<Bytes>, running: Running) -> Response<Outgoing<B>> {
+/// An answer of the handler's own, its exchange running on in the body.
+fn theirs<B: http_body::Body>(response: Response<B>, mut running: Running, version: Version) -> Response<Outgoing<B>> {
+    // A body without bytes is never asked for one.
+    running.is_complete = response.body().is_end_stream();
+    response.map(|body| Outgoing::new(Content::Handlers(body), running, version))
+}
+
+/// An answer of the server's.
+fn own<B>(response: Response<Bytes>, mut running: Running) -> Response<Outgoing<B>> {
+    running.is_complete = response.body().is_empty();
     response.map(|bytes| Outgoing::new(Content::Own(bytes), running, Version::HTTP_11))
 }
 
@@ -170,7 +212,11 @@ where
         };
         match &frame {
             Poll::Ready(None) => this.running.is_complete = true,
-            Poll::Ready(Some(Ok(_))) => this.is_waiting_for_window(true),
+            Poll::Ready(Some(Ok(_))) => {
+                this.is_waiting_for_window(true);
+                // A body that says that this was its last piece is not asked again.
+                this.running.is_complete = this.is_end_stream();
+            }
             _ => {}
         }
         frame
@@ -194,5 +240,38 @@ where
 impl<B> Drop for Outgoing<B> {
     fn drop(&mut self) {
         self.is_waiting_for_window(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_ambiguous_behind_http2_is_refused() {
+        use Violation as V;
+        let long = format!("/{}", "a".repeat(8192));
+        type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<Violation>);
+        let rows: &[Row<'_>] = &[
+            ("/", &[], None),
+            ("/", &[("content-length", "5"), ("host", "a")], None),
+            ("/", &[("content-length", "5"), ("content-length", "5")], Some(V::ContentLengthRepeated)),
+            ("/", &[("content-length", "+5")], Some(V::ContentLengthInvalid)),
+            ("/", &[("content-length", "05")], Some(V::ContentLengthInvalid)),
+            ("/", &[("content-length", "")], Some(V::ContentLengthInvalid)),
+            ("/", &[("content-length", "9223372036854775808")], Some(V::ContentLengthInvalid)),
+            ("/", &[("content_length", "5")], Some(V::FramingTwin)),
+            ("/", &[("transfer-encoding", "chunked")], Some(V::FramingTwin)),
+            ("/", &[("host", "a"), ("host", "a")], Some(V::HostRepeated)),
+            (&long, &[], Some(V::TargetTooLong)),
+        ];
+        for (target, fields, expected) in rows {
+            let mut request = Request::builder().uri(*target);
+            for (name, value) in *fields {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(()).expect("a request");
+            assert_eq!(http2_violation(&request, GuardLimits::default()), *expected, "{fields:?}");
+        }
     }
 }

@@ -481,17 +481,14 @@ impl Guard {
     /// Says what the header whose name has just ended means for the framing.
     fn recognise(&mut self) -> Result<ValueKind, Violation> {
         let Some(name) = self.scratch.get(..self.part) else { return Ok(ValueKind::Plain) };
-        let expected: &[u8] = match name.len() {
-            4 => b"host",
-            14 => b"content-length",
-            17 => b"transfer-encoding",
-            _ => return Ok(ValueKind::Plain),
+        let is_one_of_ours = match name.len() {
+            4 => name.eq_ignore_ascii_case(b"host"),
+            14 => name.eq_ignore_ascii_case(CONTENT_LENGTH),
+            17 => name.eq_ignore_ascii_case(TRANSFER_ENCODING),
+            _ => false,
         };
-        if !name.eq_ignore_ascii_case(expected) {
-            let folds_to = name.iter().zip(expected).all(|(byte, expected)| {
-                byte.eq_ignore_ascii_case(expected) || (*expected == b'-' && !byte.is_ascii_alphanumeric())
-            });
-            return if folds_to { Err(Violation::FramingTwin) } else { Ok(ValueKind::Plain) };
+        if !is_one_of_ours {
+            return framing_twin(name).map_or(Ok(ValueKind::Plain), Err);
         }
         if self.is_in_trailers {
             return Err(Violation::TrailerForbidden);
@@ -689,6 +686,35 @@ impl Guard {
         }
         self.part += piece.len();
     }
+}
+
+const CONTENT_LENGTH: &[u8] = b"content-length";
+const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
+
+/// Whether a reader that folds names would take this one for a header that decides the length, as CGI and everything
+/// descended from it takes `Content_Length`. `Content-Length` itself is none, `Transfer-Encoding` is: callers that may
+/// have it look for it first.
+pub(super) fn framing_twin(name: &[u8]) -> Option<Violation> {
+    let expected = match name.len() {
+        14 if !name.eq_ignore_ascii_case(CONTENT_LENGTH) => CONTENT_LENGTH,
+        17 => TRANSFER_ENCODING,
+        _ => return None,
+    };
+    let folds_to = name.iter().zip(expected).all(|(byte, expected)| {
+        byte.eq_ignore_ascii_case(expected) || (*expected == b'-' && !byte.is_ascii_alphanumeric())
+    });
+    folds_to.then_some(Violation::FramingTwin)
+}
+
+/// Whether a whole `Content-Length` is the one plain way to write a number of a sane size.
+pub(super) fn is_plain_length(value: &[u8]) -> bool {
+    let is_plain = match value {
+        [] => false,
+        [b'0', rest @ ..] => rest.is_empty(),
+        digits => digits.iter().all(u8::is_ascii_digit),
+    };
+    let number = value.iter().try_fold(0, |number, digit| append_digit(number, 10, digit.wrapping_sub(b'0')));
+    is_plain && number.is_some()
 }
 
 /// How much of a body of `left` bytes lies in a piece of `available` bytes.

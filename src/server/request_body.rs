@@ -133,9 +133,8 @@ impl RequestBody {
             Waiting::Yielded => {
                 let begun = Instant::now();
                 let mut patience = self.pace.between_pieces;
-                if self.pace.least_rate > 0 {
-                    let earned = Duration::from_millis(self.received.saturating_mul(1000) / self.pace.least_rate);
-                    let allowed = earned.saturating_add(self.pace.free_time);
+                if let Some(earned) = self.received.saturating_mul(1000).checked_div(self.pace.least_rate) {
+                    let allowed = Duration::from_millis(earned).saturating_add(self.pace.free_time);
                     patience = patience.min(allowed.saturating_sub(self.waited));
                 }
                 let deadline = begun + patience;

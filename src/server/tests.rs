@@ -554,6 +554,19 @@ async fn an_http2_client_that_opens_no_window_is_cut() {
 }
 
 #[tokio::test]
+async fn answers_that_were_taken_whole_never_count_as_given_up() {
+    let mut settings = ConnectionSettings::default();
+    settings.http2.cancelled = 0;
+    let server = Running::start_with(settings, Protocol::H2c, None);
+    let mut sender = http2(server.connect().await).await;
+    for uri in ["http://a/empty", "http://a/early", "http://a/pieces", "http://a/panic"].repeat(5) {
+        let response = in_time(sender.send_request(get(uri))).await.expect(uri);
+        in_time(response.into_body().collect()).await.expect(uri);
+    }
+    assert!(!sender.is_closed());
+}
+
+#[tokio::test]
 async fn a_client_that_only_gives_streams_up_is_ended() {
     let mut settings = ConnectionSettings::default();
     settings.http2.cancelled = 10;
