@@ -1,1 +1,358 @@
-//! (being written)
+//! What operators and their machines ask keygate about itself: is it alive, is it ready, what does it count.
+//!
+//! `app` makes an [`Ops`] for the admin address (loopback by default) and, where one is configured, another for the observe
+//! address, which a kubelet and Prometheus may reach, and gives each to [`serve`] with a listener of its own. Nothing here is
+//! on the path of a request.
+//!
+//! | path | admin | observe | |
+//! |---|---|---|---|
+//! | `GET /livez`, `/healthz` | yes | yes | 200 as long as the process answers |
+//! | `GET /readyz` | yes | yes | 200, or 503 while nothing is loaded or a drain has begun; `?verbose` lists the checks |
+//! | `GET /metrics` | yes | yes | Prometheus text |
+//! | `GET /` | yes | yes | this table, in short |
+//! | `POST /reload` | yes | no | reads the configuration again and says how that went |
+//!
+//! What a stranger may read is less than what an operator may: the problem text of a failed reload, which can quote the
+//! configuration, is shown on the admin address only.
+//!
+//! Loopback is no protection against a browser on the same machine: any web page can send requests there, and with a
+//! DNS name of its own that resolves to 127.0.0.1 it can read the answers. See [`guard`] for what is done about it.
+
+mod guard;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::telemetry::health::{Health, ReloadOutcome, Status};
+use crate::telemetry::metrics::Metrics;
+
+pub use guard::{INTENT_HEADER, Refused};
+
+/// Connections at a time; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 128;
+/// Connections at a time from one address that is not our own machine; more are closed, so that one neighbour cannot keep the
+/// kubelet out.
+const MAX_FROM_ONE_ADDRESS: usize = 32;
+/// The time a caller has for the head of its request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time for a whole connection, a reload included.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time for answers under way when the listener is closed.
+const CLOSING_TIME: Duration = Duration::from_secs(2);
+/// The largest head, and the most header fields in it.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// The type of Prometheus' text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const TEXT_TYPE: &str = "text/plain; charset=utf-8";
+const JSON_TYPE: &str = "application/json";
+const PROBLEM_TYPE: &str = "application/problem+json";
+
+type Answer = Response<Full<Bytes>>;
+
+/// A reload under way.
+pub type Reloading = Pin<Box<dyn Future<Output = ReloadOutcome> + Send>>;
+
+/// Starts a reload. It runs to its end even if nobody waits for it, and has told [`Health`] when it is over.
+pub type Reload = Arc<dyn Fn() -> Reloading + Send + Sync>;
+
+/// The answers of one address. A clone gives the same.
+#[derive(Clone)]
+pub struct Ops {
+    metrics: Metrics,
+    health: Health,
+    /// On the admin address, the way to reload.
+    reload: Option<Reload>,
+    reload_is_running: Arc<AtomicBool>,
+    /// Rendering takes a core for some milliseconds: one at a time.
+    rendering: Arc<Semaphore>,
+}
+
+impl Ops {
+    /// The answers of the admin address.
+    #[must_use]
+    pub fn admin(metrics: Metrics, health: Health, reload: Reload) -> Self {
+        Self { reload: Some(reload), ..Self::observe(metrics, health) }
+    }
+
+    /// The answers of the observe address: metrics and health, nothing that changes anything.
+    #[must_use]
+    pub fn observe(metrics: Metrics, health: Health) -> Self {
+        Self {
+            metrics,
+            health,
+            reload: None,
+            reload_is_running: Arc::default(),
+            rendering: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    fn is_admin(&self) -> bool {
+        self.reload.is_some()
+    }
+
+    async fn answer(&self, request: Request<Incoming>, listener: SocketAddr) -> Answer {
+        if self.is_admin()
+            && let Err(refused) = guard::check_host(&request, listener)
+        {
+            return refusal(&refused);
+        }
+        let path = request.uri().path();
+        let allowed = match path {
+            "/" | "/livez" | "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
+            "/reload" if self.is_admin() => "POST",
+            _ => {
+                return problem(
+                    StatusCode::NOT_FOUND,
+                    "not_found",
+                    "there is nothing at this path; GET / lists what there is",
+                );
+            }
+        };
+        if !allowed.split(", ").any(|method| request.method().as_str() == method) {
+            let mut answer =
+                problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has another method");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            return answer;
+        }
+        if request.method() == Method::POST {
+            return self.reload(&request, listener).await;
+        }
+        let is_verbose = request.uri().query().is_some_and(|query| query.split('&').any(|name| name == "verbose"));
+        match path {
+            "/livez" | "/healthz" if is_verbose => {
+                text(StatusCode::OK, "[+]process ok\nlivez check passed\n".to_owned())
+            }
+            "/livez" | "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
+            "/readyz" => {
+                let status = self.health.status();
+                let code = if status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                if is_verbose {
+                    text(code, checks(&status))
+                } else {
+                    answer(code, JSON_TYPE, format!("{}\n", readiness(&status, self.is_admin())))
+                }
+            }
+            "/metrics" => self.render().await,
+            _ => text(StatusCode::OK, self.index()),
+        }
+    }
+
+    async fn render(&self) -> Answer {
+        let rendered = async {
+            let _one = self.rendering.acquire().await.ok()?;
+            let metrics = self.metrics.clone();
+            tokio::task::spawn_blocking(move || metrics.render()).await.ok()
+        };
+        match rendered.await {
+            Some(text) => answer(StatusCode::OK, METRICS_TYPE, text),
+            None => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the metrics could not be rendered"),
+        }
+    }
+
+    async fn reload(&self, request: &Request<Incoming>, listener: SocketAddr) -> Answer {
+        if let Err(refused) = guard::check_intent(request, listener) {
+            return refusal(&refused);
+        }
+        if !request.body().is_end_stream() {
+            return problem(StatusCode::BAD_REQUEST, "body_not_wanted", "a reload takes no body");
+        }
+        let Some(reload) = &self.reload else { return refusal(&Refused::NotLoopback) };
+        if self.reload_is_running.swap(true, Ordering::AcqRel) {
+            return problem(StatusCode::CONFLICT, "reload_running", "a reload is under way; ask again when it is over");
+        }
+        // On a task of its own: a caller that leaves must not leave a reload half done, nor the flag set.
+        let running = Running(Arc::clone(&self.reload_is_running));
+        let reloading = reload();
+        let outcome = tokio::spawn(async move {
+            let _running = running;
+            reloading.await
+        });
+        match outcome.await {
+            Ok(outcome) => {
+                let generation = self.health.status().generation;
+                let mut report = json!({ "outcome": outcome.as_str(), "generation": generation });
+                let mut code = StatusCode::OK;
+                if let ReloadOutcome::Rejected { problem } = &outcome {
+                    code = StatusCode::UNPROCESSABLE_ENTITY;
+                    report["problem"] = Value::from(&**problem);
+                }
+                answer(code, JSON_TYPE, format!("{report}\n"))
+            }
+            Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the reload did not come to an end"),
+        }
+    }
+
+    fn index(&self) -> String {
+        let mut index = format!(
+            "keygate {}\n\nGET  /livez    is the process alive\nGET  /readyz   can it judge requests (?verbose lists the checks)\n\
+             GET  /metrics  for Prometheus\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        if self.is_admin() {
+            writeln!(index, "POST /reload   read the configuration again; needs the header {INTENT_HEADER}: reload")
+                .expect("a String takes all that is written");
+        }
+        index
+    }
+}
+
+/// Clears the flag also when the reload panics.
+struct Running(Arc<AtomicBool>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+fn readiness(status: &Status, with_problem: bool) -> Value {
+    let last_reload = status.last_reload.as_ref().map(|last| {
+        let mut shown = json!({ "outcome": last.outcome.as_str(), "at": rfc_3339(last.at) });
+        if let (true, ReloadOutcome::Rejected { problem }) = (with_problem, &last.outcome) {
+            shown["problem"] = Value::from(&**problem);
+        }
+        shown
+    });
+    json!({
+        "ready": status.is_ready(),
+        "generation": status.generation,
+        "content_digest": &*status.content_digest,
+        "loaded_at": status.loaded_at.map(rfc_3339),
+        "keys_loaded": status.keys_loaded,
+        "draining": status.draining,
+        "last_reload": last_reload,
+    })
+}
+
+fn rfc_3339(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+}
+
+/// One line for each check, as Kubernetes' own components write them.
+fn checks(status: &Status) -> String {
+    let mut lines = String::new();
+    for (name, is_good) in
+        [("configuration", status.generation > 0), ("keys", status.keys_loaded), ("not-draining", !status.draining)]
+    {
+        lines.push_str(&if is_good { format!("[+]{name} ok\n") } else { format!("[-]{name} failed\n") });
+    }
+    // Told, and not a reason to send traffic elsewhere: the rules before it are in force.
+    if let Some(last) = &status.last_reload
+        && matches!(last.outcome, ReloadOutcome::Rejected { .. })
+    {
+        lines.push_str("[!]last-reload rejected, the configuration before it stays in force\n");
+    }
+    lines.push_str(if status.is_ready() { "readyz check passed\n" } else { "readyz check failed\n" });
+    lines
+}
+
+fn text(status: StatusCode, body: String) -> Answer {
+    answer(status, TEXT_TYPE, body)
+}
+
+fn refusal(refused: &Refused) -> Answer {
+    problem(refused.status(), refused.code(), &refused.to_string())
+}
+
+fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = json!({ "title": title, "status": status.as_u16(), "code": code, "detail": detail });
+    answer(status, PROBLEM_TYPE, format!("{body}\n"))
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+/// Answers on a listener until `drain` completes, then finishes what is under way, for two seconds at most.
+///
+/// Each connection carries one request: probes are rare, and what is closed cannot be held. While the data listeners drain
+/// this one should stay, so that `/readyz` can say so; its own `drain` is for the very end.
+pub async fn serve(listener: TcpListener, ops: Ops, drain: impl Future<Output = ()>) {
+    let Ok(address) = listener.local_addr() else {
+        tracing::error!("a listener without an address cannot be served");
+        return;
+    };
+    let mut drain = pin!(drain);
+    let mut connections = JoinSet::<IpAddr>::new();
+    let mut by_address = HashMap::<IpAddr, usize>::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut drain => break,
+            Some(ended) = connections.join_next() => if let Ok(peer) = ended {
+                by_address.entry(peer).and_modify(|count| *count -= 1);
+                by_address.retain(|_, count| *count > 0);
+            },
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, peer)) => {
+                    let count = by_address.entry(peer.ip()).or_default();
+                    if *count < MAX_FROM_ONE_ADDRESS || peer.ip().is_loopback() {
+                        *count += 1;
+                        connections.spawn(connection(stream, peer.ip(), ops.clone(), address));
+                    }
+                }
+                Err(error) => {
+                    // Out of descriptors, say: trying again at once would spin.
+                    tracing::warn!(listener = %address, %error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(CLOSING_TIME, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// One connection; gives back whose it was.
+async fn connection(stream: TcpStream, peer: IpAddr, ops: Ops, listener: SocketAddr) -> IpAddr {
+    let service = service_fn(|request| {
+        let ops = ops.clone();
+        async move { Ok::<_, Infallible>(ops.answer(request, listener).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .keep_alive(false)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIMEOUT, serving).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(client.address = %peer, %error, "a connection for operators failed"),
+        Err(_) => tracing::debug!(client.address = %peer, "a connection for operators took too long"),
+    }
+    peer
+}

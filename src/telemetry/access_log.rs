@@ -194,7 +194,8 @@ impl AccessLog {
             Format::Json => line::json(record, &self.masks),
             Format::Combined => line::combined(record, &self.masks),
         };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = writer.sender.try_send(Message::Line(line)) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = writer.sender.try_send(Message::Line(line))
+        {
             self.counters.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -263,7 +264,9 @@ impl Output {
         let Self::File { path, file } = self else { return };
         match open_file(path) {
             Ok(new) => *file = new,
-            Err(error) => tracing::error!(path = %path.display(), %error, "cannot reopen the access log; the old file stays"),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "cannot reopen the access log; the old file stays")
+            }
         }
     }
 }

@@ -176,7 +176,10 @@ mod tests {
 
         let after = health.status();
         assert!(after.is_ready());
-        assert_eq!((after.generation, &after.content_digest, after.loaded_at), (1, &before.content_digest, Some(at(10))));
+        assert_eq!(
+            (after.generation, &after.content_digest, after.loaded_at),
+            (1, &before.content_digest, Some(at(10)))
+        );
         assert_eq!(after.last_success, Some(at(10)));
         assert_eq!(after.reloads.by_outcome(), [("applied", 0), ("unchanged", 0), ("rejected", 1)]);
         health.reload_finished(ReloadOutcome::Unchanged, at(30));

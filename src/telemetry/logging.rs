@@ -88,7 +88,11 @@ fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     EnvFilter::builder().parse(level).map_err(|source| bad(Some(source)))
 }
 
-fn subscriber<W>(settings: &Settings, colour: bool, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, LoggingError>
+fn subscriber<W>(
+    settings: &Settings,
+    colour: bool,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, LoggingError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {

@@ -74,8 +74,16 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
 /// Every metric there is. `docs/METRICS.md` explains each; a test compares the two.
 pub const METRICS: &[Declaration] = &[
     // Traffic.
-    counter("keygate_requests_total", &["endpoint", "method", "code", "client_type"], "Requests answered to their end."),
-    histogram("keygate_request_duration_seconds", &["endpoint"], "Time from a request's head to the end of its response."),
+    counter(
+        "keygate_requests_total",
+        &["endpoint", "method", "code", "client_type"],
+        "Requests answered to their end.",
+    ),
+    histogram(
+        "keygate_request_duration_seconds",
+        &["endpoint"],
+        "Time from a request's head to the end of its response.",
+    ),
     counter("keygate_downstream_closed_total", &["endpoint"], "Callers that left before their response was complete."),
     counter("keygate_panics_total", &[], "Requests that ended in a fault of keygate's own."),
     // The decision.
@@ -99,7 +107,11 @@ pub const METRICS: &[Declaration] = &[
         &["upstream"],
         "Time from asking an upstream to the head of its response.",
     ),
-    counter("keygate_upstream_failures_total", &["upstream", "kind"], "Requests that an upstream did not answer properly."),
+    counter(
+        "keygate_upstream_failures_total",
+        &["upstream", "kind"],
+        "Requests that an upstream did not answer properly.",
+    ),
     counter("keygate_upstream_retries_total", &["upstream"], "Requests sent again over a new connection."),
     counter(
         "keygate_upstream_connections_total",
@@ -112,7 +124,11 @@ pub const METRICS: &[Declaration] = &[
     gauge("keygate_keys", &["state"], "API keys that are held."),
     gauge("keygate_endpoints", &[], "Endpoints in force."),
     gauge("keygate_config_generation", &[], "Number of the configuration in force; rises by one with each change."),
-    gauge("keygate_config_last_reload_successful", &[], "Whether the last attempt to load the configuration succeeded."),
+    gauge(
+        "keygate_config_last_reload_successful",
+        &[],
+        "Whether the last attempt to load the configuration succeeded.",
+    ),
     gauge(
         "keygate_config_last_reload_success_timestamp_seconds",
         &[],

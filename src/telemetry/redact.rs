@@ -63,7 +63,8 @@ pub struct Masks(Arc<ArcSwap<Vec<Box<str>>>>);
 impl Masks {
     /// Replaces the prefixes: those configured for keys, such as `mb_live_`. Empty ones are passed over.
     pub fn set<'a>(&self, prefixes: impl IntoIterator<Item = &'a str>) {
-        let mut prefixes: Vec<Box<str>> = prefixes.into_iter().filter(|prefix| !prefix.is_empty()).map(Box::from).collect();
+        let mut prefixes: Vec<Box<str>> =
+            prefixes.into_iter().filter(|prefix| !prefix.is_empty()).map(Box::from).collect();
         // The longest first: of `kg_` and `kg_live_`, the latter says more and masks less.
         prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
         self.0.store(Arc::new(prefixes));

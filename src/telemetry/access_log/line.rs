@@ -90,7 +90,8 @@ pub(super) fn without_user_and_query(url: &[u8]) -> Vec<u8> {
     let url = path_only(url);
     let authority = url.windows(2).position(|two| two == b"//").map_or(0, |at| at + 2);
     // A backslash ends the authority too, for browsers; what is behind it is not a user.
-    let end = url[authority..].iter().position(|byte| matches!(byte, b'/' | b'\\')).map_or(url.len(), |at| authority + at);
+    let end =
+        url[authority..].iter().position(|byte| matches!(byte, b'/' | b'\\')).map_or(url.len(), |at| authority + at);
     match url[authority..end].iter().rposition(|byte| *byte == b'@') {
         Some(at) => [&url[..authority], &url[authority + at + 1..]].concat(),
         None => url.to_vec(),
@@ -159,7 +160,8 @@ impl Line {
     fn seconds(&mut self, name: &'static str, duration: Option<Duration>) {
         let Some(duration) = duration else { return };
         self.name(name);
-        write!(self.0, "{}.{:06}", duration.as_secs(), duration.subsec_micros()).expect("a Vec takes all that is written");
+        write!(self.0, "{}.{:06}", duration.as_secs(), duration.subsec_micros())
+            .expect("a Vec takes all that is written");
     }
 
     fn string(&mut self, text: &str) {

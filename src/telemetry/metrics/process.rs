@@ -63,7 +63,8 @@ mod tests {
     fn what_the_kernel_writes_is_read() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 3 0 100 200 300";
         let status = "Name:\tkeygate\nVmSize:\t    2048 kB\nVmRSS:\t     512 kB\nThreads:\t3\n";
-        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 4096  files\n";
+        let limits =
+            "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 4096  files\n";
         let process = Process::parse(stat, status, limits);
         let expected = Process {
             cpu_seconds: Some(3.0),

@@ -226,11 +226,15 @@ impl Texts {
 }
 
 fn declaration(name: &str) -> &'static Declaration {
-    METRICS.iter().find(|metric| metric.name == name).expect("every metric that is written is declared; a test asks each")
+    METRICS
+        .iter()
+        .find(|metric| metric.name == name)
+        .expect("every metric that is written is declared; a test asks each")
 }
 
 fn series(name: &'static str, labels: &[&str]) -> Key {
-    let labels = declaration(name).labels.iter().zip(labels).map(|(label, value)| Label::new(*label, (*value).to_owned()));
+    let labels =
+        declaration(name).labels.iter().zip(labels).map(|(label, value)| Label::new(*label, (*value).to_owned()));
     Key::from_parts(name, labels.collect::<Vec<_>>())
 }
 

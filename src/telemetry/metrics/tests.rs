@@ -86,10 +86,7 @@ fn a_histogram_has_exact_sums_and_bounds_that_include_their_own_value() {
     );
     assert_eq!(value(&text, r#"keygate_request_duration_seconds_count{endpoint="a\"b\\c\nd"}"#), 1.0);
     assert_eq!(value(&text, r#"keygate_upstream_request_duration_seconds_sum{upstream="backend"}"#), 0.02);
-    assert_eq!(
-        value(&text, r#"keygate_upstream_request_duration_seconds_bucket{upstream="backend",le="0.01"}"#),
-        0.0
-    );
+    assert_eq!(value(&text, r#"keygate_upstream_request_duration_seconds_bucket{upstream="backend",le="0.01"}"#), 0.0);
 }
 
 /// Every recording method once, and everything that `app` sets.
