@@ -16,7 +16,8 @@
 //! configuration, is shown on the admin address only.
 //!
 //! Loopback is no protection against a browser on the same machine: any web page can send requests there, and with a
-//! DNS name of its own that resolves to 127.0.0.1 it can read the answers. See [`guard`] for what is done about it.
+//! DNS name of its own that resolves to 127.0.0.1 it can read the answers. `ops/guard.rs` says what is done
+//! about it.
 
 mod guard;
 #[cfg(test)]

@@ -7,29 +7,29 @@
 //! are written as `\uXXXX`, and a parser gives them back as they were. In the combined format, all bytes but
 //! printable ASCII are written as `\xHH`, as Apache does.
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::AccessRecord;
-use crate::telemetry::redact::Masks;
+use crate::telemetry::redact::{Masks, Prefixes};
 
 /// The most bytes of a text that the caller chose; more are cut off and `...` says so.
 pub(super) const MAX_TEXT_BYTES: usize = 2048;
 
 /// One JSON object and a line feed.
 pub(super) fn json(record: &AccessRecord<'_>, masks: &Masks) -> Vec<u8> {
-    let mut line = Line(Vec::with_capacity(640));
+    let masks = &masks.current();
+    let mut line = Line(Vec::with_capacity(1024));
     line.0.extend_from_slice(b"{\"time\":\"");
-    match jiff::Timestamp::try_from(record.time) {
-        Ok(time) => write!(line.0, "{time:.3}").expect("a Vec takes all that is written"),
-        // Further from 1970 than a calendar reaches: no clock says that, and the line is still a line.
-        Err(_) => line.0.extend_from_slice(b"1970-01-01T00:00:00.000Z"),
-    }
+    line.time(record.time);
     line.0.push(b'"');
     line.text("request.id", Some(record.request_id));
     line.text("trace.id", record.trace_id);
-    line.display("client.address", &record.client_address);
+    line.name("client.address");
+    write!(line.0, "\"{}\"", record.client_address).expect("a Vec takes all that is written");
     line.wire("request.method", Some(record.method), masks);
     line.wire("request.host", Some(record.host), masks);
     line.wire("request.path", Some(path_only(record.path)), masks);
@@ -56,6 +56,7 @@ pub(super) fn json(record: &AccessRecord<'_>, masks: &Masks) -> Vec<u8> {
 
 /// `address - client [time] "request line" status bytes "referer" "user agent"`.
 pub(super) fn combined(record: &AccessRecord<'_>, masks: &Masks) -> Vec<u8> {
+    let masks = &masks.current();
     let time = jiff::Timestamp::try_from(record.time).unwrap_or_default();
     let mut text = String::with_capacity(256);
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
@@ -100,14 +101,16 @@ pub(super) fn without_user_and_query(url: &[u8]) -> Vec<u8> {
 
 /// The text of bytes from the network: masked, then at most [`MAX_TEXT_BYTES`] of it and a mark that there was more. In this
 /// order, or the end could be cut off a key and what is left of it not be known for one.
-fn shortened(bytes: &[u8], masks: &Masks) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let masked = masks.mask(&text);
+fn shortened<'b>(bytes: &'b [u8], masks: &Prefixes) -> Cow<'b, str> {
+    let masked = match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => masks.mask(text),
+        Cow::Owned(text) => Cow::Owned(masks.mask(&text).into_owned()),
+    };
     if masked.len() <= MAX_TEXT_BYTES {
-        return masked.into_owned();
+        return masked;
     }
     let end = (0..=MAX_TEXT_BYTES).rev().find(|at| masked.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}...", &masked[..end])
+    Cow::Owned(format!("{}...", &masked[..end]))
 }
 
 /// Printable ASCII as it is, quotes and backslashes behind a backslash, everything else as `\xHH`.
@@ -142,13 +145,33 @@ impl Line {
         self.string(text);
     }
 
-    fn wire(&mut self, name: &'static str, bytes: Option<impl AsRef<[u8]>>, masks: &Masks) {
+    fn wire(&mut self, name: &'static str, bytes: Option<impl AsRef<[u8]>>, masks: &Prefixes) {
         let Some(bytes) = bytes else { return };
         self.text(name, Some(&shortened(bytes.as_ref(), masks)));
     }
 
-    fn display(&mut self, name: &'static str, value: &dyn std::fmt::Display) {
-        self.text(name, Some(&value.to_string()));
+    /// In UTC, with milliseconds.
+    fn time(&mut self, time: SystemTime) {
+        thread_local! {
+            /// The last second that was written and its text: a busy thread writes thousands of lines in one.
+            static LAST: Cell<(u64, [u8; 19])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
+        }
+        // Before 1970 and beyond the year 9999 there are no requests; such a clock is written as 1970, in a good line.
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (mut second, mut text) = LAST.get();
+        if second != since.as_secs() {
+            let shown = jiff::Timestamp::new(i64::try_from(since.as_secs()).unwrap_or(0), 0).unwrap_or_default();
+            text = *b"1970-01-01T00:00:00";
+            if let Some(start) = shown.to_string().as_bytes().first_chunk() {
+                text = *start;
+            }
+            second = since.as_secs();
+            LAST.set((second, text));
+        }
+        self.0.extend_from_slice(&text);
+        self.0.push(b'.');
+        self.digits(since.subsec_millis(), 3);
+        self.0.push(b'Z');
     }
 
     fn number(&mut self, name: &'static str, value: impl Into<u64>) {
@@ -159,13 +182,30 @@ impl Line {
     /// Seconds with six digits behind the point.
     fn seconds(&mut self, name: &'static str, duration: Option<Duration>) {
         let Some(duration) = duration else { return };
-        self.name(name);
-        write!(self.0, "{}.{:06}", duration.as_secs(), duration.subsec_micros())
-            .expect("a Vec takes all that is written");
+        self.number(name, duration.as_secs());
+        self.0.push(b'.');
+        self.digits(duration.subsec_micros(), 6);
+    }
+
+    /// A number with zeros in front; of `width` digits, six at most.
+    fn digits(&mut self, number: u32, width: usize) {
+        let mut digits = [b'0'; 6];
+        let mut rest = number;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        self.0.extend_from_slice(&digits[digits.len() - width..]);
     }
 
     fn string(&mut self, text: &str) {
         self.0.push(b'"');
+        // Nearly every text is plain and goes in one piece.
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+            self.0.extend_from_slice(text.as_bytes());
+            self.0.push(b'"');
+            return;
+        }
         for character in text.chars() {
             match character {
                 '"' => self.0.extend_from_slice(b"\\\""),

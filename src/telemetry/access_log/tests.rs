@@ -340,7 +340,8 @@ fn making_a_line_is_cheap() {
     const TIMES: u32 = 20_000;
     let masks = Masks::default();
     masks.set(["kg_live_", "kg_test_", "kg_"]);
-    let agent = b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+    let agent =
+        b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
     let record = AccessRecord { user_agent: Some(agent), ..full() };
     let began = Instant::now();
     let bytes: usize = (0..TIMES).map(|_| line::json(&record, &masks).len()).sum();
