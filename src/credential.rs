@@ -8,11 +8,14 @@
 mod cookie;
 mod digest;
 mod extract;
+mod names;
 mod secret;
+mod text;
 
 pub use cookie::{find_cookie, without_cookie};
 pub use digest::{DigestScheme, InvalidDigest, KeyDigest, Pepper};
 pub use extract::{Credential, Extracted, Extractor, MalformedCredential, OtherAuthorization, Prefixes};
+pub use names::FoldedNames;
 pub use secret::{MAX_SECRET_BYTES, Secret};
 
 use http::HeaderName;

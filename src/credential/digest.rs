@@ -115,10 +115,8 @@ impl KeyDigest {
     /// What keeps the text from being one. The text itself is never repeated: it might be a secret in the wrong place.
     pub fn parse(text: &str) -> Result<Self, InvalidDigest> {
         let (scheme, hex) = text.split_once(':').ok_or(InvalidDigest::NoScheme)?;
-        let scheme = DigestScheme::ALL
-            .into_iter()
-            .find(|known| known.as_str() == scheme)
-            .ok_or(InvalidDigest::UnknownScheme)?;
+        let scheme =
+            DigestScheme::ALL.into_iter().find(|known| known.as_str() == scheme).ok_or(InvalidDigest::UnknownScheme)?;
         let hex: &[u8; 64] = hex.as_bytes().try_into().map_err(|_| InvalidDigest::NotHex)?;
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {

@@ -1,40 +1,290 @@
-//! (being written)
-use http::HeaderMap;
-use super::{CredentialSource, Secret};
+//! Where in a request a key stands, by the rules of one endpoint.
+//!
+//! [`Extractor::extract`] is called once for each request that has found its endpoint. It gives the one [`Credential`] to
+//! judge, or none, and says what else stands in `Authorization`; or it says why what was shown cannot be judged.
+//!
+//! - Headers of their own come first. Several of them, or one several times, are fine as long as all say the same.
+//! - `Authorization: Bearer` is next. Where another place carries the key, `Authorization` is not read as the credential
+//!   but reported as [`OtherAuthorization`]: it is an end user's token, or a second key of ours, and only the key table
+//!   can tell.
+//! - A cookie counts only if no header carries a key: browsers keep sending stale ones. Next to a Bearer that does not look
+//!   like a key of ours the cookie is the credential, and the Bearer is reported.
+//!
+//! The order of the sources decides only which of two equal headers is named as the place. Only an exact text in one of
+//! these places is a key: the query, the body, trailers and other spellings of a header's name are never looked at.
+//!
+//! What people get wrong: to take the first of two values. The upstream may take the last. Two that differ are refused.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+use memchr::memmem;
+
+use super::{CredentialSource, FoldedNames, MAX_SECRET_BYTES, Secret, find_cookie};
+
 /// A secret and where it was found.
 #[derive(Debug)]
-pub struct Credential<'a> { /// Never printed.
-    pub secret: Secret<'a>, /// Index into [`Extractor::sources`].
-    pub source: usize }
-/// What stands in `Authorization` when another place carries the key, or when it is not one of our keys by its look.
+pub struct Credential<'a> {
+    /// Never printed.
+    pub secret: Secret<'a>,
+    /// Index into [`Extractor::sources`].
+    pub source: usize,
+    /// A Bearer that does not look like one of our keys: if it is not known either, it is somebody else's token, and no
+    /// credential of ours was shown. Such a secret may be longer than [`MAX_SECRET_BYTES`]; no table knows one that is.
+    pub may_be_foreign: bool,
+}
+
+/// What stands in `Authorization` when another place carries the key, or when keys are not taken from there.
 #[derive(Debug)]
-pub enum OtherAuthorization<'a> { /// No `Authorization`, or one that cannot hold a key of ours (not Bearer).
-    None, /// A Bearer text that might be a key of ours; `has_our_prefix` says it looks like one.
-    Bearer { /// The text after the scheme.
-        secret: Secret<'a>, /// One of the configured key prefixes stands in front.
-        has_our_prefix: bool } }
+pub enum OtherAuthorization<'a> {
+    /// Nothing, or nothing that can be a key of ours.
+    None,
+    /// A Bearer text that might be a key of ours.
+    Bearer {
+        /// The text after the scheme.
+        secret: Secret<'a>,
+        /// It looks like one.
+        has_our_prefix: bool,
+    },
+}
+
 /// What was found in a request.
 #[derive(Debug)]
-pub struct Extracted<'a> { /// The credential to judge, if any was shown.
-    pub credential: Option<Credential<'a>>, /// For D2 and D4.
-    pub authorization: OtherAuthorization<'a> }
+pub struct Extracted<'a> {
+    /// The credential to judge, if any was shown.
+    pub credential: Option<Credential<'a>>,
+    /// What else stands in `Authorization`; `None` where that is the credential itself.
+    pub authorization: OtherAuthorization<'a>,
+}
+
 /// Why what was shown cannot be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MalformedCredential { /// Two places, or one twice, with different keys (400).
-    Ambiguous, /// Bytes that no key has: not ASCII (400).
-    NotAscii, /// One of our keys in `Authorization` without `Bearer` (400).
-    NotBearer, /// A place is there and empty (401).
-    Empty, /// Longer than a key can be (401).
-    TooLong }
-/// Prefixes of keys this gateway issues or accepts, longest first.
+pub enum MalformedCredential {
+    /// Two places, or one twice, with different keys (400).
+    Ambiguous,
+    /// Bytes that no key has: outside ASCII, or a blank in the middle (400).
+    NotAscii,
+    /// One of our keys in `Authorization`, but not as `Bearer` (400).
+    NotBearer,
+    /// A place is there and empty (401).
+    Empty,
+    /// Longer than a key can be (401).
+    TooLong,
+}
+
+/// Prefixes of keys this gateway issues or accepts, longest first: `codeqr_pk_` before `codeqr_`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prefixes(Box<[Box<str>]>);
+
+impl Prefixes {
+    /// Takes the prefixes in any order. An empty one is left out: it would make every text a key of ours.
+    #[must_use]
+    pub fn new(prefixes: Vec<String>) -> Self {
+        let mut prefixes: Vec<Box<str>> =
+            prefixes.into_iter().filter(|prefix| !prefix.is_empty()).map(String::into_boxed_str).collect();
+        prefixes.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        prefixes.dedup();
+        Self(prefixes.into())
+    }
+
+    /// The longest prefix that stands in front of this text.
+    #[must_use]
+    pub fn in_front_of(&self, text: &[u8]) -> Option<&str> {
+        self.0.iter().map(|prefix| &**prefix).find(|prefix| text.starts_with(prefix.as_bytes()))
+    }
+
+    /// Whether a prefix stands in front of this text or of a word in it: `codeqr_..`, `Token codeqr_..`,
+    /// `token="codeqr_.."`. That is what a key looks like that was sent by a slightly wrong recipe; passed on as somebody
+    /// else's token it would end in a stranger's log.
+    fn occur_in(&self, text: &[u8]) -> bool {
+        let begins_word = |at: usize| at == 0 || b" \t\"'=:,;".contains(&text[at - 1]);
+        self.0.iter().any(|prefix| {
+            text.starts_with(prefix.as_bytes()) || memmem::find_iter(text, prefix.as_bytes()).any(begins_word)
+        })
+    }
+}
+
 /// Ordered places to look for a key.
 #[derive(Debug)]
-pub struct Extractor { sources: Box<[CredentialSource]>, prefixes: Prefixes }
-impl Extractor {
-    /// The places, in order of precedence.
-    pub fn sources(&self) -> &[CredentialSource] { &self.sources }
-    /// Looks.
-    pub fn extract<'h>(&self, _headers: &'h HeaderMap) -> Result<Extracted<'h>, MalformedCredential> { let _ = &self.prefixes; Ok(Extracted { credential: None, authorization: OtherAuthorization::None }) }
+pub struct Extractor {
+    sources: Box<[CredentialSource]>,
+    prefixes: Prefixes,
+    /// The same sources by kind, each with its index.
+    headers: Box<[(usize, HeaderName)]>,
+    bearer: Option<usize>,
+    cookies: Box<[(usize, Box<str>)]>,
+    stripped: FoldedNames,
 }
+
+impl Extractor {
+    /// Looks in these places. `config` sees to it that no header of its own is called `Authorization` or `Cookie`: what
+    /// ordinarily stands there is not a key, and each such request would be refused.
+    #[must_use]
+    pub fn new(sources: Vec<CredentialSource>, prefixes: Prefixes) -> Self {
+        let (mut headers, mut bearer, mut cookies) = (Vec::new(), None, Vec::new());
+        for (index, source) in sources.iter().enumerate() {
+            match source {
+                CredentialSource::Header { name, .. } => headers.push((index, name.clone())),
+                CredentialSource::Bearer => bearer = bearer.or(Some(index)),
+                CredentialSource::Cookie { name } => cookies.push((index, name.clone())),
+            }
+        }
+        let stripped = FoldedNames::new(headers.iter().map(|(_, name)| name.as_str().as_bytes()));
+        Self { sources: sources.into(), prefixes, headers: headers.into(), bearer, cookies: cookies.into(), stripped }
+    }
+
+    /// Where callers of the systems that keygate stands in for put their keys: the headers `client-key`, `secret`
+    /// (deprecated) and `x-api-key`, `Authorization: Bearer`, the cookie `mia_client_key`.
+    #[must_use]
+    pub fn default_sources() -> Vec<CredentialSource> {
+        let header = |name, deprecated| CredentialSource::Header { name: HeaderName::from_static(name), deprecated };
+        vec![
+            header("client-key", false),
+            header("secret", true),
+            header("x-api-key", false),
+            CredentialSource::Bearer,
+            CredentialSource::Cookie { name: "mia_client_key".into() },
+        ]
+    }
+
+    /// The places, in order of precedence.
+    #[must_use]
+    pub fn sources(&self) -> &[CredentialSource] {
+        &self.sources
+    }
+
+    /// Whether a header carries the key by itself and ends here. Spellings that an upstream may fold into such a name
+    /// (`X_Api_Key`) are never read as a key, but they end here as well.
+    #[must_use]
+    pub fn strips(&self, name: &HeaderName) -> bool {
+        self.stripped.contains(name)
+    }
+
+    /// Cookies that carry the key and end here.
+    pub fn cookie_names(&self) -> impl Iterator<Item = &str> {
+        self.cookies.iter().map(|(_, name)| &**name)
+    }
+
+    /// Looks for the key.
+    ///
+    /// # Errors
+    /// Why what was shown cannot be judged. A request is refused then, on open endpoints too.
+    pub fn extract<'h>(&self, headers: &'h HeaderMap) -> Result<Extracted<'h>, MalformedCredential> {
+        let dedicated = self.dedicated_header(headers)?;
+        let bearer = self.bearer(headers)?;
+        if let Some((source, text)) = dedicated {
+            return Ok(Extracted { credential: Some(exact(text, source)?), authorization: bearer.as_other() });
+        }
+        // A Bearer that looks like a key of ours is one, and a cookie next to it is stale.
+        if let (Some(source), Bearer::Ours(text)) = (self.bearer, &bearer) {
+            return Ok(Extracted { credential: Some(exact(text, source)?), authorization: OtherAuthorization::None });
+        }
+        if let Some((source, text)) = self.cookie(headers)? {
+            return Ok(Extracted { credential: Some(exact(text, source)?), authorization: bearer.as_other() });
+        }
+        let credential = match (self.bearer, &bearer) {
+            (Some(source), Bearer::Other(text)) => {
+                check_bytes(text)?;
+                Some(Credential { secret: Secret::borrowed(text), source, may_be_foreign: true })
+            }
+            _ => None,
+        };
+        let authorization = if credential.is_some() { OtherAuthorization::None } else { bearer.as_other() };
+        Ok(Extracted { credential, authorization })
+    }
+
+    fn dedicated_header<'h>(&self, headers: &'h HeaderMap) -> Result<Option<(usize, &'h [u8])>, MalformedCredential> {
+        let places = self.headers.iter();
+        let values = places.flat_map(|(source, name)| headers.get_all(name).iter().map(|value| (*source, value)));
+        all_the_same(values.map(|(source, value)| (source, value.as_bytes().trim_ascii())))
+    }
+
+    fn cookie<'h>(&self, headers: &'h HeaderMap) -> Result<Option<(usize, &'h [u8])>, MalformedCredential> {
+        let mut found = None;
+        for (source, name) in &self.cookies {
+            let value = find_cookie(headers, name)?.map(|value| (*source, value));
+            found = all_the_same(found.into_iter().chain(value))?;
+        }
+        Ok(found)
+    }
+
+    /// Reads `Authorization` (RFC 9110 section 11.4, RFC 6750 section 2.1). There is at most one in an honest request;
+    /// copies are let through, two that differ are somebody hoping that we read the one and the upstream the other.
+    fn bearer<'h>(&self, headers: &'h HeaderMap) -> Result<Bearer<'h>, MalformedCredential> {
+        let values = headers.get_all(AUTHORIZATION).iter().map(|value| (0, value.as_bytes().trim_ascii()));
+        let Some((_, value)) = all_the_same(values)? else { return Ok(Bearer::None) };
+        let blank = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
+        let (scheme, text) = value.split_at(blank);
+        if !scheme.eq_ignore_ascii_case(b"bearer") && !value.is_empty() {
+            return if self.prefixes.occur_in(value) { Err(MalformedCredential::NotBearer) } else { Ok(Bearer::None) };
+        }
+        let text = text.trim_ascii();
+        if self.prefixes.occur_in(text) {
+            check_bytes(text)?;
+            check_length(text)?;
+            return Ok(Bearer::Ours(text));
+        }
+        Ok(Bearer::Other(text))
+    }
+}
+
+/// What stands in `Authorization`.
+enum Bearer<'h> {
+    /// Nothing, or another scheme.
+    None,
+    /// A text that looks like a key of ours.
+    Ours(&'h [u8]),
+    /// Any other text; unchecked.
+    Other(&'h [u8]),
+}
+
+impl<'h> Bearer<'h> {
+    /// The same when another place carries the key. A text that cannot be a key is none of our business then.
+    fn as_other(&self) -> OtherAuthorization<'h> {
+        match *self {
+            Self::Ours(text) => OtherAuthorization::Bearer { secret: Secret::borrowed(text), has_our_prefix: true },
+            Self::Other(text) if check_bytes(text).and_then(|()| check_length(text)).is_ok() => {
+                OtherAuthorization::Bearer { secret: Secret::borrowed(text), has_our_prefix: false }
+            }
+            Self::Other(_) | Self::None => OtherAuthorization::None,
+        }
+    }
+}
+
+/// The first of several values that must not differ.
+fn all_the_same<'h>(
+    values: impl Iterator<Item = (usize, &'h [u8])>,
+) -> Result<Option<(usize, &'h [u8])>, MalformedCredential> {
+    let mut found: Option<(usize, &[u8])> = None;
+    for (source, value) in values {
+        match found {
+            None => found = Some((source, value)),
+            Some((_, earlier)) if earlier == value => {}
+            Some(_) => return Err(MalformedCredential::Ambiguous),
+        }
+    }
+    Ok(found)
+}
+
+/// A text that can only be meant as a key of ours.
+fn exact(text: &[u8], source: usize) -> Result<Credential<'_>, MalformedCredential> {
+    check_bytes(text)?;
+    check_length(text)?;
+    Ok(Credential { secret: Secret::borrowed(text), source, may_be_foreign: false })
+}
+
+fn check_bytes(text: &[u8]) -> Result<(), MalformedCredential> {
+    if text.is_empty() {
+        Err(MalformedCredential::Empty)
+    } else if text.iter().all(u8::is_ascii_graphic) {
+        Ok(())
+    } else {
+        Err(MalformedCredential::NotAscii)
+    }
+}
+
+fn check_length(text: &[u8]) -> Result<(), MalformedCredential> {
+    if text.len() > MAX_SECRET_BYTES { Err(MalformedCredential::TooLong) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;
