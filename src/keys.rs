@@ -133,3 +133,53 @@ pub struct KeyRecord {
     /// At least one, unless the key cannot be used at all.
     pub secrets: Vec<SecretRecord>,
 }
+
+/// Hand-made values for the tests of this and other modules.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::{ApiKey, KeyId, KeyRecord, SecretRecord};
+    use crate::client::{Client, ClientId, ClientType, Grants, KeyType};
+    use crate::credential::{KeyDigest, Secret};
+
+    /// An active client without limits, tenant, owner or groups.
+    pub(crate) fn client(id: &str, client_type: &str) -> Client {
+        Client {
+            id: ClientId::parse(id).unwrap(),
+            name: id.into(),
+            client_type: ClientType::parse(client_type).unwrap(),
+            tenant: None,
+            owner: None,
+            active: true,
+            groups: Box::default(),
+            grants: Grants::Unrestricted,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// An active secret key of this client, good everywhere and for ever.
+    pub(crate) fn api_key(id: &str, client: Client) -> ApiKey {
+        ApiKey {
+            id: KeyId::parse(id).unwrap(),
+            name: id.into(),
+            client: Arc::new(client),
+            key_type: KeyType::Secret,
+            environment: None,
+            active: true,
+            not_before: None,
+            expires_at: None,
+            grants: Grants::Unrestricted,
+            networks: Box::default(),
+            origins: Box::default(),
+        }
+    }
+
+    /// This key with secrets given in plain, each by its BLAKE3 digest and without an end.
+    pub(crate) fn record(key: ApiKey, secrets: &[&str]) -> KeyRecord {
+        let digest = |text: &&str| KeyDigest::blake3(&Secret::borrowed(text.as_bytes()));
+        let secrets = secrets.iter().map(|text| SecretRecord { digest: digest(text), valid_until: None }).collect();
+        KeyRecord { key: Arc::new(key), secrets }
+    }
+}

@@ -155,3 +155,102 @@ impl fmt::Debug for KeyDigest {
         write!(f, "{}:{:02x}{:02x}..", self.scheme.as_str(), self.bytes[0], self.bytes[1])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The key of BLAKE3's published test vectors.
+    fn pepper() -> Pepper {
+        Pepper::new(*b"whats the Elvish word for friend")
+    }
+
+    #[test]
+    fn digests_are_those_of_the_published_vectors() {
+        type Make = fn(&Secret) -> KeyDigest;
+        for (make, text, expected) in [
+            (KeyDigest::blake3 as Make, "", "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"),
+            (KeyDigest::blake3, "abc", "blake3:6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"),
+            (
+                |secret| KeyDigest::blake3_keyed(secret, &pepper()),
+                "",
+                "blake3-keyed:92b2b75604ed3c761f9d6f62392c8a9227ad0ea3f09573e783f1498a4ed60d26",
+            ),
+            (KeyDigest::sha256, "", "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            (KeyDigest::sha256, "abc", "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        ] {
+            assert_eq!(make(&Secret::borrowed(text.as_bytes())).to_string(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_digest_line_is_refused() {
+        use InvalidDigest::{NoScheme, NotHex, UnknownScheme};
+        let hex = "0123456789abcdef".repeat(4);
+        for (text, why) in [
+            (String::new(), NoScheme),
+            (hex.clone(), NoScheme),
+            (format!(":{hex}"), UnknownScheme),
+            (format!("BLAKE3:{hex}"), UnknownScheme),
+            (format!("blake2:{hex}"), UnknownScheme),
+            (format!(" blake3:{hex}"), UnknownScheme),
+            (format!("blake3 :{hex}"), UnknownScheme),
+            ("blake3:".to_owned(), NotHex),
+            (format!("blake3: {}", &hex[1..]), NotHex),
+            (format!("blake3:{}", &hex[1..]), NotHex),
+            (format!("blake3:{hex}0"), NotHex),
+            (format!("blake3:{hex}\n"), NotHex),
+            (format!("blake3:{}g", &hex[1..]), NotHex),
+            (format!("blake3:+{}", &hex[1..]), NotHex),
+            (format!("blake3:{}\u{e9}", &hex[2..]), NotHex),
+            (format!("blake3:sha256:{}", &hex[7..]), NotHex),
+        ] {
+            assert_eq!(KeyDigest::parse(&text), Err(why), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn upper_case_hex_is_the_same_digest() {
+        let hex = "0123456789abcdef".repeat(4);
+        assert_eq!(
+            KeyDigest::parse(&format!("sha256:{}", hex.to_uppercase())),
+            KeyDigest::parse(&format!("sha256:{hex}"))
+        );
+    }
+
+    #[test]
+    fn the_same_bytes_by_another_scheme_are_another_digest() {
+        let digests: HashSet<KeyDigest> = DigestScheme::ALL
+            .into_iter()
+            .map(|scheme| KeyDigest::parse(&format!("{}:{}", scheme.as_str(), "00".repeat(32))).unwrap())
+            .collect();
+        assert_eq!(digests.len(), 3);
+        assert_eq!(DigestScheme::ALL.map(DigestScheme::bit), [1, 2, 4]);
+    }
+
+    #[test]
+    fn debug_shows_two_bytes_and_a_pepper_shows_none() {
+        let digest = KeyDigest::blake3(&Secret::borrowed(b"abc"));
+        assert_eq!(format!("{digest:?}"), "blake3:6437..");
+        assert_eq!(format!("{:?}", pepper()), "Pepper(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_printed_reads_back_the_same(bytes: [u8; 32], scheme in 0usize..3) {
+            let digest = KeyDigest { bytes, scheme: DigestScheme::ALL[scheme] };
+            prop_assert_eq!(KeyDigest::parse(&digest.to_string()), Ok(digest));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused_without_a_panic(text in "(blake3:|sha256:)?[0-9a-fA-F\u{e9}]{0,70}") {
+            if let Ok(digest) = KeyDigest::parse(&text) {
+                prop_assert_eq!(digest.to_string(), text.to_lowercase());
+            }
+        }
+    }
+}

@@ -46,3 +46,17 @@ impl fmt::Debug for Secret<'_> {
         f.write_str("Secret(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_mute() {
+        for secret in [Secret::borrowed(b"sk_marked"), Secret::owned(b"sk_marked".to_vec())] {
+            assert_eq!(format!("{secret:?} {secret:#?}"), "Secret(..) Secret(..)");
+            assert_eq!(format!("{:?}", Some(&secret)), "Some(Secret(..))");
+            assert_eq!(secret.expose(), b"sk_marked");
+        }
+    }
+}
