@@ -61,3 +61,6 @@ pub fn authenticate(
     };
     Err((fault, Some(key)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ mod table;
 pub use table::{KeyTable, Reconciled, TableEntry};
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,20 +20,26 @@ use crate::client::{Client, Environment, Grants, KeyType};
 use crate::credential::KeyDigest;
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// Kept with the sign bit turned over, so that the order of the numbers is the order of the moments and zero is free:
+/// an `Option` of it takes no more room, which counts with a million keys. The price is the very first moment, which is
+/// taken for the one after it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(i64);
+pub struct Timestamp(NonZeroU64);
+
+const SIGN: u64 = 1 << 63;
 
 impl Timestamp {
     /// The moment so many milliseconds after 1970 began (UTC).
     #[must_use]
     pub fn from_millis(millis: i64) -> Self {
-        Self(millis)
+        Self(NonZeroU64::new(millis.cast_unsigned() ^ SIGN).unwrap_or(NonZeroU64::MIN))
     }
 
     /// Milliseconds since 1970 began (UTC).
     #[must_use]
     pub fn as_millis(self) -> i64 {
-        self.0
+        (self.0.get() ^ SIGN).cast_signed()
     }
 }
 
@@ -40,8 +47,8 @@ impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => Self(millis(after)),
-            Err(before) => Self(-millis(before.duration())),
+            Ok(after) => Self::from_millis(millis(after)),
+            Err(before) => Self::from_millis(-millis(before.duration())),
         }
     }
 }
@@ -49,9 +56,9 @@ impl From<SystemTime> for Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC, to the second.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
+        match jiff::Timestamp::from_millisecond(self.as_millis()) {
             Ok(time) => write!(f, "{time:.0}"),
-            Err(_) => write!(f, "{} ms", self.0),
+            Err(_) => write!(f, "{} ms", self.as_millis()),
         }
     }
 }
@@ -181,5 +188,33 @@ pub(crate) mod testing {
         let digest = |text: &&str| KeyDigest::blake3(&Secret::borrowed(text.as_bytes()));
         let secrets = secrets.iter().map(|text| SecretRecord { digest: digest(text), valid_until: None }).collect();
         KeyRecord { key: Arc::new(key), secrets }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_ordered_printed_and_small() {
+        let ordered = [i64::MIN + 1, -86_400_000, -1, 0, 1, 1_700_000_000_123, i64::MAX];
+        for pair in ordered.windows(2) {
+            assert!(Timestamp::from_millis(pair[0]) < Timestamp::from_millis(pair[1]), "{pair:?}");
+        }
+        for millis in ordered {
+            assert_eq!(Timestamp::from_millis(millis).as_millis(), millis);
+        }
+        assert_eq!(Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MIN + 1));
+        assert_eq!(size_of::<Option<Timestamp>>(), 8);
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_700_000_000_999, "2023-11-14T22:13:20Z"),
+            (-1_000, "1969-12-31T23:59:59Z"),
+            (i64::MAX, "9223372036854775807 ms"),
+        ] {
+            assert_eq!(Timestamp::from_millis(millis).to_string(), text);
+        }
+        assert_eq!(Timestamp::from(UNIX_EPOCH), Timestamp::from_millis(0));
+        assert_eq!(Timestamp::from(UNIX_EPOCH - std::time::Duration::from_millis(5)), Timestamp::from_millis(-5));
     }
 }

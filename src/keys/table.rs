@@ -20,7 +20,7 @@ use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
 
 use super::{ApiKey, KeyRecord, SecretRecord, Timestamp};
-use crate::credential::{DigestScheme, KeyDigest, Pepper, Secret};
+use crate::credential::{DigestScheme, KeyDigest, MAX_SECRET_BYTES, Pepper, Secret};
 
 /// What a lookup finds: a key, and how long the secret that was shown stands for it.
 #[derive(Debug, Clone)]
@@ -70,9 +70,12 @@ impl KeyTable {
         self.entries.is_empty()
     }
 
-    /// Finds the key that a secret stands for.
+    /// Finds the key that a secret stands for. One that is longer than a key can be is not worth a digest: nobody's.
     #[must_use]
     pub fn lookup(&self, secret: &Secret) -> Option<TableEntry> {
+        if secret.expose().len() > MAX_SECRET_BYTES {
+            return None;
+        }
         let present = self.schemes.load(Ordering::Relaxed);
         let mut found = None;
         for scheme in DigestScheme::ALL {
@@ -98,19 +101,29 @@ impl KeyTable {
     }
 
     /// Makes the table hold exactly these keys. Removals come first: a key that is gone must not outlive one that is new.
+    ///
+    /// Lookups go on all the while: nothing here holds more than one entry's lock for writing, and secrets that stay as
+    /// they are are not written at all. Whoever changes keys does so from one place: a set that was read before a key was
+    /// revoked would bring it back.
     pub fn reconcile(&self, records: &[KeyRecord]) -> Reconciled {
         let wanted: HashSet<&KeyDigest, BuildHasherDefault<DigestHasher>> =
             records.iter().flat_map(|record| &record.secrets).map(|secret| &secret.digest).collect();
-        let before = self.entries.len();
-        self.entries.retain(|digest, _| wanted.contains(digest));
-        let mut outcome = Reconciled { removed: before - self.entries.len(), ..Reconciled::default() };
+        let is_gone = |digest: &KeyDigest| !wanted.contains(digest);
+        let gone: Vec<KeyDigest> =
+            self.entries.iter().map(|entry| *entry.key()).filter(|digest| is_gone(digest)).collect();
+        let mut outcome = Reconciled::default();
+        for digest in gone {
+            outcome.removed += usize::from(self.entries.remove(&digest).is_some());
+        }
         for record in records {
             for secret in &record.secrets {
-                match self.put(&record.key, secret) {
-                    Some(old) if old.key == record.key && old.valid_until == secret.valid_until => {}
+                let held = self.entries.get(&secret.digest).map(|entry| entry.value().clone());
+                match held {
+                    Some(held) if held.key == record.key && held.valid_until == secret.valid_until => continue,
                     Some(_) => outcome.changed += 1,
                     None => outcome.added += 1,
                 }
+                self.put(&record.key, secret);
             }
         }
         outcome
@@ -135,14 +148,17 @@ impl KeyTable {
         }
     }
 
-    fn put(&self, key: &Arc<ApiKey>, secret: &SecretRecord) -> Option<TableEntry> {
+    fn put(&self, key: &Arc<ApiKey>, secret: &SecretRecord) {
         self.schemes.fetch_or(secret.digest.scheme().bit(), Ordering::Relaxed);
         let entry = TableEntry { key: Arc::clone(key), valid_until: secret.valid_until };
-        self.entries.insert(secret.digest, entry)
+        self.entries.insert(secret.digest, entry);
     }
 }
 
 /// Passes eight bytes of a digest through: a digest is uniform already, to hash it again would only cost.
+///
+/// The map takes its bits from different places of these eight bytes: the highest seven tell entries of a group apart, the
+/// next ones choose the shard, the lowest ones the bucket.
 #[derive(Debug, Default)]
 struct DigestHasher(u64);
 
@@ -161,3 +177,6 @@ impl Hasher for DigestHasher {
         self.0 ^= value;
     }
 }
+
+#[cfg(test)]
+mod tests;

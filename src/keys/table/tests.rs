@@ -1,0 +1,250 @@
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::keys::testing::{api_key, client, record};
+
+fn secret(text: &str) -> Secret<'_> {
+    Secret::borrowed(text.as_bytes())
+}
+
+/// The id of the key that a secret stands for.
+fn found(table: &KeyTable, text: &str) -> Option<String> {
+    table.lookup(&secret(text)).map(|entry| entry.key.id.to_string())
+}
+
+fn key(id: &str, secrets: &[&str]) -> KeyRecord {
+    record(api_key(id, client("c", "cms")), secrets)
+}
+
+fn with_digest(id: &str, digest: KeyDigest) -> KeyRecord {
+    KeyRecord { secrets: vec![SecretRecord { digest, valid_until: None }], ..key(id, &[]) }
+}
+
+#[test]
+fn a_key_is_found_by_each_of_its_secrets_and_by_nothing_else() {
+    let table = KeyTable::new();
+    assert!(table.is_empty() && found(&table, "one").is_none());
+    table.reconcile(&[key("a", &["one", "two"]), key("b", &["three"]), key("c", &[])]);
+    assert_eq!(table.len(), 3);
+    for (text, expected) in [
+        ("one", Some("a")),
+        ("two", Some("a")),
+        ("three", Some("b")),
+        ("One", None),
+        ("one ", None),
+        ("", None),
+        ("four", None),
+    ] {
+        assert_eq!(found(&table, text).as_deref(), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn a_secret_is_looked_up_in_every_scheme_that_is_in_use() {
+    let table = KeyTable::new();
+    let pepper = || Pepper::new([7; 32]);
+    table.reconcile(&[
+        with_digest("plain", KeyDigest::blake3(&secret("one"))),
+        with_digest("imported", KeyDigest::sha256(&secret("two"))),
+        with_digest("peppered", KeyDigest::blake3_keyed(&secret("three"), &pepper())),
+    ]);
+    assert_eq!(found(&table, "one").as_deref(), Some("plain"));
+    assert_eq!(found(&table, "two").as_deref(), Some("imported"));
+    // Without the pepper, or with another one, a peppered digest is nobody's.
+    assert_eq!(found(&table, "three"), None);
+    table.set_pepper(Some(Pepper::new([8; 32])));
+    assert_eq!(found(&table, "three"), None);
+    table.set_pepper(Some(pepper()));
+    assert_eq!(found(&table, "three").as_deref(), Some("peppered"));
+    table.set_pepper(None);
+    assert_eq!(found(&table, "three"), None);
+}
+
+#[test]
+fn a_digest_of_one_scheme_is_not_found_by_the_other() {
+    let table = KeyTable::new();
+    let blake3 = KeyDigest::blake3(&secret("one")).to_string();
+    let mislabelled = blake3.replace("blake3:", "sha256:");
+    table.reconcile(&[with_digest("a", KeyDigest::parse(&mislabelled).unwrap())]);
+    assert_eq!(found(&table, "one"), None);
+}
+
+#[test]
+fn a_secret_longer_than_any_key_is_nobodys() {
+    let table = KeyTable::new();
+    let (long, longest) = ("k".repeat(MAX_SECRET_BYTES + 1), "k".repeat(MAX_SECRET_BYTES));
+    table.reconcile(&[key("a", &[&long]), key("b", &[&longest])]);
+    assert_eq!(found(&table, &long), None);
+    assert_eq!(found(&table, &longest).as_deref(), Some("b"));
+}
+
+#[test]
+fn reconcile_counts_what_it_changed() {
+    let table = KeyTable::new();
+    let counts = |added, changed, removed| Reconciled { added, changed, removed };
+    let disabled = || {
+        let mut key = api_key("b", client("c", "cms"));
+        key.active = false;
+        record(key, &["two"])
+    };
+    let ending = || {
+        let mut record = key("a", &["one"]);
+        record.secrets[0].valid_until = Some(Timestamp::from_millis(5));
+        record
+    };
+    for (records, expected) in [
+        (vec![], counts(0, 0, 0)),
+        (vec![key("a", &["one"]), key("b", &["two"])], counts(2, 0, 0)),
+        // The same again, in another order and in fresh memory.
+        (vec![key("b", &["two"]), key("a", &["one"])], counts(0, 0, 0)),
+        (vec![key("a", &["one"]), disabled()], counts(0, 1, 0)),
+        (vec![ending(), disabled()], counts(0, 1, 0)),
+        (vec![record(api_key("a", client("other", "cms")), &["one", "three"])], counts(1, 1, 1)),
+        // A secret that moves to another key.
+        (vec![key("b", &["one"])], counts(0, 1, 1)),
+        (vec![], counts(0, 0, 1)),
+    ] {
+        assert_eq!(table.reconcile(&records), expected, "{records:?}");
+        assert_eq!(table.len(), records.iter().map(|record| record.secrets.len()).sum::<usize>());
+    }
+}
+
+#[test]
+fn one_key_is_put_in_force_replaced_and_taken_out() {
+    let table = KeyTable::new();
+    let first = key("a", &["one"]);
+    table.upsert(&first, &[]);
+    table.upsert(&key("b", &["other"]), &[]);
+    assert_eq!(found(&table, "one").as_deref(), Some("a"));
+
+    // A rotation: the old secret stays until its end, the new one has none.
+    let mut rotated = key("a", &["one", "two"]);
+    rotated.secrets[0].valid_until = Some(Timestamp::from_millis(99));
+    table.upsert(&rotated, &first.secrets);
+    assert_eq!(table.lookup(&secret("one")).unwrap().valid_until, Some(Timestamp::from_millis(99)));
+    assert_eq!(table.lookup(&secret("two")).unwrap().valid_until, None);
+
+    // The next rotation drops the oldest.
+    table.upsert(&key("a", &["two", "three"]), &rotated.secrets);
+    assert_eq!((found(&table, "one"), found(&table, "three").as_deref()), (None, Some("a")));
+
+    table.remove(&key("a", &["two", "three"]).secrets);
+    table.remove(&key("a", &["never there"]).secrets);
+    assert_eq!((found(&table, "two"), found(&table, "three")), (None, None));
+    assert_eq!((found(&table, "other").as_deref(), table.len()), (Some("b"), 1));
+}
+
+#[test]
+fn no_lookup_misses_a_key_that_stays_while_others_come_and_go() {
+    let table = KeyTable::new();
+    let with_many = |from: usize| {
+        let passing = (from..from + 2_000).map(|n| key(&format!("k{n}"), &[&format!("passing {n}")]));
+        passing.chain([key("stays", &["stays"])]).collect::<Vec<_>>()
+    };
+    let sets = [with_many(0), with_many(1_000)];
+    table.reconcile(&sets[0]);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut lookups = 0u64;
+                    while !done.load(Ordering::Relaxed) || lookups == 0 {
+                        assert_eq!(found(&table, "stays").as_deref(), Some("stays"));
+                        lookups += 1;
+                    }
+                })
+            })
+            .collect();
+        for round in 1..20 {
+            let outcome = table.reconcile(&sets[round % 2]);
+            assert_eq!((outcome.added, outcome.changed, outcome.removed), (1_000, 0, 1_000));
+        }
+        done.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+}
+
+#[test]
+fn what_is_gone_is_gone_before_what_is_new_is_there() {
+    let table = KeyTable::new();
+    let (round, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                let round = round.load(Ordering::Acquire);
+                if found(&table, &format!("new {round}")).is_some() {
+                    assert_eq!(found(&table, &format!("old {round}")), None);
+                }
+            }
+        });
+        for now in 0..2_000 {
+            table.reconcile(&[key("old", &[&format!("old {now}")])]);
+            round.store(now, Ordering::Release);
+            let outcome = table.reconcile(&[key("new", &[&format!("new {now}")])]);
+            assert_eq!(outcome, Reconciled { added: 1, changed: 0, removed: 1 });
+        }
+        done.store(true, Ordering::Release);
+        watcher.join().unwrap();
+    });
+}
+
+/// The map takes shard, bucket and tag from the one number; if two of them came from the same bits, or the number from
+/// bytes that do not vary, the table would be one long list.
+#[test]
+fn the_hash_spreads_over_shards_buckets_and_tags() {
+    let hasher = BuildHasherDefault::<DigestHasher>::default();
+    let hashes: Vec<u64> = (0..16_384)
+        .map(|n| {
+            let mut state = hasher.build_hasher();
+            KeyDigest::blake3(&secret(&format!("key {n}"))).hash(&mut state);
+            state.finish()
+        })
+        .collect();
+    for (what, bits_of) in [
+        ("tag", (|hash| hash >> 57) as fn(u64) -> u64),
+        ("shard", |hash| (hash << 7) >> 57),
+        ("bucket", |hash| hash & 127),
+        ("bucket within one shard", |hash| if (hash << 7) >> 61 == 0 { hash & 127 } else { u64::MAX }),
+    ] {
+        let mut counts = HashMap::new();
+        hashes.iter().map(|hash| bits_of(*hash)).filter(|at| *at != u64::MAX).for_each(|at| {
+            *counts.entry(at).or_insert(0usize) += 1;
+        });
+        let mean = counts.values().sum::<usize>() / 128;
+        let most = counts.values().max().copied().unwrap_or(0);
+        assert_eq!(counts.len(), 128, "{what}");
+        assert!(most < 3 * mean, "{what}: {most} in one place, {mean} in the mean");
+    }
+}
+
+#[test]
+fn an_entry_is_small() {
+    assert!(size_of::<TableEntry>() <= 16, "{}", size_of::<TableEntry>());
+    assert!(size_of::<(KeyDigest, TableEntry)>() <= 56, "{}", size_of::<(KeyDigest, TableEntry)>());
+    assert!(size_of::<ApiKey>() <= 136, "{}", size_of::<ApiKey>());
+}
+
+proptest! {
+    /// Whatever the steps, the table holds what a plain map would.
+    #[test]
+    fn the_table_agrees_with_a_plain_map(
+        sets in proptest::collection::vec(proptest::collection::btree_map(0u8..8, 0u8..3, 0..8), 1..6),
+    ) {
+        let table = KeyTable::new();
+        for set in sets {
+            let records: Vec<_> =
+                set.iter().map(|(text, id)| key(&format!("k{id}"), &[&format!("s{text}")])).collect();
+            table.reconcile(&records);
+            for text in 0u8..8 {
+                let expected = set.get(&text).map(|id| format!("k{id}"));
+                prop_assert_eq!(found(&table, &format!("s{text}")), expected);
+            }
+        }
+    }
+}
