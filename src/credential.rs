@@ -17,6 +17,7 @@ pub use digest::{DigestScheme, InvalidDigest, KeyDigest, Pepper};
 pub use extract::{Credential, Extracted, Extractor, MalformedCredential, OtherAuthorization, Prefixes};
 pub use names::FoldedNames;
 pub use secret::{MAX_SECRET_BYTES, Secret};
+pub use text::{KeyText, NoRandomness};
 
 use http::HeaderName;
 

@@ -17,7 +17,7 @@
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
-use memchr::memmem;
+use memchr::{memchr2_iter, memchr3_iter};
 
 use super::{CredentialSource, FoldedNames, MAX_SECRET_BYTES, Secret, find_cookie};
 
@@ -96,10 +96,11 @@ impl Prefixes {
     /// `token="codeqr_.."`. That is what a key looks like that was sent by a slightly wrong recipe; passed on as somebody
     /// else's token it would end in a stranger's log.
     fn occur_in(&self, text: &[u8]) -> bool {
-        let begins_word = |at: usize| at == 0 || b" \t\"'=:,;".contains(&text[at - 1]);
-        self.0.iter().any(|prefix| {
-            text.starts_with(prefix.as_bytes()) || memmem::find_iter(text, prefix.as_bytes()).any(begins_word)
-        })
+        let word_ends = memchr3_iter(b' ', b'\t', b'=', text)
+            .chain(memchr3_iter(b'"', b'\'', b':', text))
+            .chain(memchr2_iter(b',', b';', text));
+        self.in_front_of(text).is_some()
+            || word_ends.map(|at| &text[at + 1..]).any(|rest| self.in_front_of(rest).is_some())
     }
 }
 
@@ -275,7 +276,8 @@ fn exact(text: &[u8], source: usize) -> Result<Credential<'_>, MalformedCredenti
 fn check_bytes(text: &[u8]) -> Result<(), MalformedCredential> {
     if text.is_empty() {
         Err(MalformedCredential::Empty)
-    } else if text.iter().all(u8::is_ascii_graphic) {
+    } else if text.iter().fold(true, |good, byte| good & byte.is_ascii_graphic()) {
+        // Without an early way out the loop is done many bytes at a time, and tokens are long.
         Ok(())
     } else {
         Err(MalformedCredential::NotAscii)

@@ -165,8 +165,8 @@ mod tests {
             (b"codeqr_", "codeqr_"),
             (good.as_bytes(), "code"),
             (good.as_bytes(), "codeqr_pk_"),
-            (good[1..].as_bytes(), "odeqr_"),
-            (good[..good.len() - 1].as_bytes(), "codeqr_"),
+            (&good.as_bytes()[1..], "odeqr_"),
+            (&good.as_bytes()[..good.len() - 1], "codeqr_"),
             (&with_short_body, "codeqr_"),
             (&with_underscore, "codeqr_"),
         ] {

@@ -141,7 +141,8 @@ fn a_trusted_peer_may_tell_of_a_user() {
     use MalformedIdentity::{NoUser, Repeated, Value};
     let long = "u".repeat(257);
     let long = [("miauserid", long.as_str())];
-    let rows: Vec<(&[(&str, &str)], Result<Option<User>, MalformedIdentity>)> = vec![
+    type Row<'a> = (&'a [(&'a str, &'a str)], Result<Option<User>, MalformedIdentity>);
+    let rows: Vec<Row> = vec![
         (&[], Ok(None)),
         (&[("miauserid", "")], Ok(None)),
         (&[("miauserid", " "), ("miausergroups", ""), ("miauserproperties", "")], Ok(None)),

@@ -1,4 +1,5 @@
 use http::HeaderValue;
+use memchr::memmem;
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,92 @@
+//! What a lookup costs among a thousand, a hundred thousand and a million keys, known or not, and what the keys weigh.
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use keygate::client::{Client, ClientId, ClientType, Grants, KeyType};
+use keygate::credential::{KeyDigest, Secret};
+use keygate::keys::{ApiKey, KeyId, KeyRecord, KeyTable, SecretRecord};
+
+fn text_of(number: usize) -> String {
+    format!("mb_live_{number:0>33}{:0>6}", number % 999_983)
+}
+
+fn records(count: usize) -> Vec<KeyRecord> {
+    let clients: Vec<Arc<Client>> = (0..1_000)
+        .map(|number| {
+            Arc::new(Client {
+                id: ClientId::parse(&format!("client_{number:0>8}")).expect("a word"),
+                name: format!("Client number {number}").into(),
+                client_type: ClientType::parse("partner").expect("a word"),
+                tenant: None,
+                owner: None,
+                active: true,
+                groups: Box::default(),
+                grants: Grants::Unrestricted,
+                metadata: Default::default(),
+            })
+        })
+        .collect();
+    (0..count)
+        .map(|number| {
+            let id = format!("key_{number:0>16}");
+            let key = ApiKey {
+                id: KeyId::parse(&id).expect("a word"),
+                name: format!("integration {number:0>8}").into(),
+                client: Arc::clone(&clients[number % clients.len()]),
+                key_type: KeyType::Secret,
+                environment: None,
+                active: true,
+                not_before: None,
+                expires_at: None,
+                grants: Grants::Unrestricted,
+                networks: Box::default(),
+                origins: Box::default(),
+            };
+            let digest = KeyDigest::blake3(&Secret::borrowed(text_of(number).as_bytes()));
+            KeyRecord { key: Arc::new(key), secrets: vec![SecretRecord { digest, valid_until: None }] }
+        })
+        .collect()
+}
+
+/// Resident memory of this process in bytes, where the system tells.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+}
+
+fn key_table(c: &mut Criterion) {
+    for count in [1_000, 100_000, 1_000_000] {
+        let before = resident();
+        let table = KeyTable::new();
+        table.reconcile(&records(count));
+        println!("{count} keys: about {} bytes a key resident", resident().saturating_sub(before) / count);
+        let known: Vec<String> = (0..count.min(100_000)).map(|n| text_of(n * 7919 % count)).collect();
+        let unknown: Vec<String> = known.iter().map(|text| text.replace("live", "dead")).collect();
+        let mut group = c.benchmark_group("lookup");
+        for (what, texts) in [("known", &known), ("unknown", &unknown)] {
+            let mut next = 0;
+            group.bench_with_input(BenchmarkId::new(what, count), texts, |b, texts| {
+                b.iter(|| {
+                    next = (next + 1) % texts.len();
+                    black_box(table.lookup(&Secret::borrowed(texts[next].as_bytes())))
+                });
+            });
+        }
+        group.finish();
+
+        let set = records(count);
+        let mut group = c.benchmark_group("reconcile");
+        group.sample_size(10).measurement_time(Duration::from_secs(2));
+        group.bench_with_input(BenchmarkId::new("nothing changed", count), &set, |b, set| {
+            b.iter(|| black_box(table.reconcile(set)));
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, key_table);
+criterion_main!(benches);
