@@ -139,6 +139,15 @@ fn one_key_is_put_in_force_replaced_and_taken_out() {
     assert_eq!((found(&table, "other").as_deref(), table.len()), (Some("b"), 1));
 }
 
+/// Ends the readers of a test, also when the test fails before they are done.
+struct EndsWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for EndsWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[test]
 fn no_lookup_misses_a_key_that_stays_while_others_come_and_go() {
     let table = KeyTable::new();
@@ -150,6 +159,7 @@ fn no_lookup_misses_a_key_that_stays_while_others_come_and_go() {
     table.reconcile(&sets[0]);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let end = EndsWhenDropped(&done);
         let readers: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
@@ -165,7 +175,7 @@ fn no_lookup_misses_a_key_that_stays_while_others_come_and_go() {
             let outcome = table.reconcile(&sets[round % 2]);
             assert_eq!((outcome.added, outcome.changed, outcome.removed), (1_000, 0, 1_000));
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
 }
@@ -175,6 +185,7 @@ fn what_is_gone_is_gone_before_what_is_new_is_there() {
     let table = KeyTable::new();
     let (round, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
+        let end = EndsWhenDropped(&done);
         let watcher = scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
                 let round = round.load(Ordering::Acquire);
@@ -183,13 +194,18 @@ fn what_is_gone_is_gone_before_what_is_new_is_there() {
                 }
             }
         });
-        for now in 0..2_000 {
-            table.reconcile(&[key("old", &[&format!("old {now}")])]);
+        // Many at once, so that the wrong order would be seen for a while.
+        let many = |which: &str, now: usize| -> Vec<KeyRecord> {
+            let others = (0..300).map(|n| key("other", &[&format!("{which} {now} {n}")]));
+            [key(which, &[&format!("{which} {now}")])].into_iter().chain(others).collect()
+        };
+        for now in 0..30 {
+            table.reconcile(&many("old", now));
             round.store(now, Ordering::Release);
-            let outcome = table.reconcile(&[key("new", &[&format!("new {now}")])]);
-            assert_eq!(outcome, Reconciled { added: 1, changed: 0, removed: 1 });
+            let outcome = table.reconcile(&many("new", now));
+            assert_eq!(outcome, Reconciled { added: 301, changed: 0, removed: 301 });
         }
-        done.store(true, Ordering::Release);
+        drop(end);
         watcher.join().unwrap();
     });
 }
