@@ -45,7 +45,7 @@ pub struct Permit {
 impl Permit {
     /// The rules under which the request was admitted.
     #[must_use]
-    pub fn snapshot(&self) -> &Snapshot {
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
@@ -102,5 +102,33 @@ impl Permit {
     #[must_use]
     pub fn identified(&self) -> Identified<'_> {
         Identified { key: self.key.as_deref(), user: self.user.as_ref(), is_backoffice: self.is_backoffice }
+    }
+}
+
+#[cfg(test)]
+impl Permit {
+    /// A permit for an endpoint of a snapshot, for tests of what comes after admission. Anonymous, from 192.0.2.7.
+    pub(crate) fn for_test(snapshot: Arc<Snapshot>, endpoint: usize) -> Self {
+        Self {
+            snapshot,
+            rule: RuleRef { endpoint, route: None },
+            changed_path: None,
+            key: None,
+            user: None,
+            is_backoffice: false,
+            credential_use: CredentialUse::AuthorizationIsNotOurs,
+            credential_source: None,
+            client_address: IpAddr::from([192, 0, 2, 7]),
+        }
+    }
+
+    /// The same with a key, shown in `Authorization` or elsewhere.
+    pub(crate) fn with_key(self, key: Arc<ApiKey>, credential_use: CredentialUse) -> Self {
+        Self { key: Some(key), credential_use, ..self }
+    }
+
+    /// The same with a path that differs from the one that was sent.
+    pub(crate) fn with_path(self, path: &str) -> Self {
+        Self { changed_path: Some(path.into()), ..self }
     }
 }
