@@ -81,9 +81,11 @@ pub enum HostRule {
 pub struct UpstreamTimeouts {
     /// For a connection, TLS handshake included.
     pub connect: Duration,
-    /// From the end of the request's head to the response's head.
+    /// From the moment the whole request was sent to the response's head. While the caller is still sending its body, only
+    /// `body` counts.
     pub response: Duration,
-    /// Between two pieces of the response's body, and between two pieces of the request's that it takes.
+    /// Between two pieces of the response's body, and between two pieces of the request's that it takes. Time that the
+    /// caller takes for reading or sending does not count.
     pub body: Duration,
     /// Without a byte in either direction of an upgraded connection.
     pub tunnel: Duration,
@@ -92,7 +94,8 @@ pub struct UpstreamTimeouts {
 /// When a failing server is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ejection {
-    /// Failures in a row (connection refused, timed out, or cut before an answer) that eject; 0 never does.
+    /// Failures in a row (connection refused, timed out, or cut before an answer) that eject; 0 never does. The only address
+    /// of an upstream is never ejected.
     pub failures: u32,
     /// How long the first time; doubled each time in a row, up to [`Ejection::at_most`].
     pub duration: Duration,
