@@ -1,1 +1,340 @@
-//! (being written)
+//! Passes an admitted request on to its upstream, and the answer back.
+//!
+//! [`Forwarder::send`] takes a [`Permit`] and what the caller sent, and gives the answer, whose body streams while the caller
+//! reads it. Each worker has a forwarder of its own, with its own connections; requests do their work in their own task.
+//!
+//! What goes out is HTTP/1.1 in the form of [`request`]; what comes back is read strictly ([`response`], [`chunked`]). One
+//! request of a caller is one request to an upstream. It is sent a second time only when the first cannot have been taken:
+//! no connection was made, or a connection kept from before turned out to be closed and the request is a safe one. A
+//! connection in any doubt is closed, an answer that was cut is an error to the one who reads it, never a shorter answer.
+//!
+//! Deliberately absent: any decision about the caller, caching, HTTP/2 to upstreams, and a proxy's `Via`.
+
+mod balance;
+mod chunked;
+mod connection;
+mod error;
+mod exchange;
+mod field;
+mod request;
+mod response;
+mod sending;
+mod transport;
+mod upgrade;
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Response, StatusCode, request as http_request};
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
+
+pub use error::{BadResponse, ForwardError, RequestBodyError};
+pub use upgrade::Tunnels;
+
+use crate::admission::Permit;
+use crate::body::Body;
+use crate::echo;
+use crate::server::Peer;
+use crate::telemetry::metrics::WorkerMetrics;
+use crate::upstream::{Server, UpstreamKind};
+use balance::{Balance, Candidate};
+use connection::Connection;
+use exchange::{Exchange, ExchangeRules};
+use request::{RequestPlan, trailer_rule, write_head};
+use response::ResponseHead;
+use sending::Sending;
+use transport::{Lane, Transport};
+
+/// The most servers that are tried for one request, as long as none can be connected to.
+const MAX_SERVERS_TRIED: usize = 3;
+/// How often connections that have been idle for too long are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What is fixed for all requests.
+#[derive(Debug, Clone)]
+pub struct ForwardSettings {
+    /// The largest head of an answer, in bytes; 64 KiB by default.
+    pub max_response_head: usize,
+}
+
+impl Default for ForwardSettings {
+    fn default() -> Self {
+        Self { max_response_head: 64 * 1024 }
+    }
+}
+
+/// What the caller sent, except the body, and the facts that go with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Method, target, version and header fields as they came.
+    pub parts: &'a http_request::Parts,
+    /// The connection it came on.
+    pub peer: &'a Peer,
+    /// The caller spoke TLS, to us or to a trusted proxy.
+    pub is_secure: bool,
+    /// The id under which the request is known, ours or a trusted peer's.
+    pub request_id: &'a str,
+    /// The one host the request is for.
+    pub host: &'a str,
+    /// What the peer says of where the request comes from is believed.
+    pub trusts_peer: bool,
+}
+
+/// Forwards the requests of one worker. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct Forwarder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: ForwardSettings,
+    metrics: WorkerMetrics,
+    transport: Transport,
+    balance: Balance,
+    tunnels: Arc<Tunnels>,
+}
+
+impl Forwarder {
+    /// Without any connection yet.
+    #[must_use]
+    pub fn new(settings: ForwardSettings, metrics: WorkerMetrics) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                settings,
+                metrics,
+                transport: Transport::default(),
+                balance: Balance::default(),
+                tunnels: Arc::default(),
+            }),
+        }
+    }
+
+    /// The upgraded connections, to count and to cut.
+    #[must_use]
+    pub fn tunnels(&self) -> &Arc<Tunnels> {
+        &self.shared.tunnels
+    }
+
+    /// Closes connections that have been idle for too long, every few seconds, as long as there is a forwarder. To be
+    /// spawned on the worker's runtime.
+    pub fn housekeeping(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let shared: Weak<Shared> = Arc::downgrade(&self.shared);
+        async move {
+            loop {
+                tokio::time::sleep(SWEEP_INTERVAL).await;
+                let Some(shared) = shared.upgrade() else { return };
+                shared.sweep();
+            }
+        }
+    }
+
+    /// How many connections to servers are open and idle.
+    #[must_use]
+    pub fn idle_connections(&self) -> usize {
+        self.shared.transport.idle_connections()
+    }
+
+    /// Sends an admitted request to the upstream of its endpoint and waits for the head of the answer.
+    ///
+    /// The body is not asked for anything before there is a connection to a server. `upgrade` is the handle that hyper gives
+    /// for a request whose connection can be handed over.
+    ///
+    /// Dropping the future, or the body of the answer, closes the connection to the server.
+    ///
+    /// # Errors
+    /// Why there is no answer; [`ForwardError::status`] is what the caller is told.
+    pub async fn send<B>(
+        &self,
+        permit: &Permit,
+        outgoing: Outgoing<'_>,
+        body: B,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<Body>, ForwardError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<RequestBodyError>,
+    {
+        let endpoint = permit.endpoint();
+        let plan = RequestPlan::new(endpoint, &outgoing, &body, upgrade.is_some());
+        match &endpoint.upstream.kind {
+            UpstreamKind::Echo => {
+                let mut head = Vec::new();
+                write_head(&mut head, permit, &outgoing, &plan, None);
+                echo::answer(&head, body, echo_caller(permit)).await.map_err(ForwardError::RequestBody)
+            }
+            UpstreamKind::Http(servers) => {
+                let answered = self.send_http(permit, &outgoing, &plan, servers, body, upgrade).await;
+                if let Err(error) = &answered
+                    && error.is_upstream_fault()
+                {
+                    self.shared.metrics.upstream_failure(&endpoint.upstream.name, error.kind());
+                }
+                answered
+            }
+        }
+    }
+
+    async fn send_http<B>(
+        &self,
+        permit: &Permit,
+        outgoing: &Outgoing<'_>,
+        plan: &RequestPlan<'_>,
+        servers: &[Server],
+        body: B,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<Body>, ForwardError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<RequestBodyError>,
+    {
+        let shared = &*self.shared;
+        let upstream = &permit.endpoint().upstream;
+        let mut body = Some(body);
+        let mut stale = None;
+        loop {
+            let Connected { candidate, lane, mut connection } = self.connect(permit, servers, stale).await?;
+            write_head(&mut connection.output, permit, outgoing, plan, Some(&candidate.server.host_value));
+            let is_reused = connection.is_reused;
+            let sending = Sending::new(body.take(), plan.framing, trailer_rule(permit));
+            let rules = ExchangeRules {
+                shared: self.shared.clone(),
+                upstream: upstream.clone(),
+                lane,
+                method: outgoing.parts.method.clone(),
+                response: permit.endpoint().response_timeout.unwrap_or(upstream.timeouts.response),
+                asked_upgrade: plan.upgrade.is_some(),
+            };
+            let mut exchange = Exchange::new(connection, sending, rules);
+            let outcome = poll_fn(|context| exchange.poll_head(context)).await;
+            let is_stale = match &outcome {
+                Ok(head) => exchange.is_parting_word(head),
+                Err(ForwardError::Closed(_)) => exchange.may_repeat(),
+                Err(_) => false,
+            };
+            if is_stale {
+                shared.metrics.upstream_retry(&upstream.name);
+                body = exchange.into_body();
+                stale = Some(candidate);
+                continue;
+            }
+            match outcome {
+                Ok(head) => {
+                    shared.balance.answered(upstream, candidate, &shared.metrics);
+                    return match upgrade {
+                        Some(upgrade) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                            self.switch_protocols(permit, plan, head, exchange.into_connection(), upgrade)
+                        }
+                        _ => Ok(exchange.into_response(head)),
+                    };
+                }
+                Err(error) => {
+                    // That a kept connection was closed under a request is the way of HTTP/1.1, not a failing server.
+                    if error.counts_against_server() && !(is_reused && matches!(error, ForwardError::Closed(_))) {
+                        shared.balance.failed(upstream, candidate, Instant::now(), &shared.metrics);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// A connection to the next server that has one: kept from before, or new. After a kept one has turned out to be closed
+    /// (`stale`), a new one to the same server.
+    async fn connect<'u>(
+        &self,
+        permit: &Permit,
+        servers: &'u [Server],
+        stale: Option<Candidate<'u>>,
+    ) -> Result<Connected<'u>, ForwardError> {
+        let shared = &*self.shared;
+        let upstream = &permit.endpoint().upstream;
+        let mut tried: Vec<SocketAddr> = Vec::new();
+        let mut failure = ForwardError::NoServer;
+        let mut again = stale;
+        while tried.len() < MAX_SERVERS_TRIED {
+            let now = Instant::now();
+            let may_reuse = again.is_none();
+            let picked = again.take().or_else(|| shared.balance.pick(upstream, servers, &tried, now, &shared.metrics));
+            let Some(candidate) = picked else { break };
+            let tls = candidate.server.tls.as_ref();
+            let lane = shared.transport.lane(candidate.address, tls);
+            if may_reuse && let Some(connection) = lane.take(now) {
+                shared.metrics.upstream_connection(&upstream.name, true);
+                return Ok(Connected { candidate, lane, connection });
+            }
+            match Connection::open(candidate.address, tls, upstream.timeouts.connect).await {
+                Ok(connection) => {
+                    shared.metrics.upstream_connection(&upstream.name, false);
+                    return Ok(Connected { candidate, lane, connection });
+                }
+                Err(error) => {
+                    shared.balance.failed(upstream, candidate, Instant::now(), &shared.metrics);
+                    tried.push(candidate.address);
+                    failure = error;
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    /// Answers the caller with 101 and lets bytes pass both ways.
+    fn switch_protocols(
+        &self,
+        permit: &Permit,
+        plan: &RequestPlan<'_>,
+        head: ResponseHead,
+        connection: Option<Box<Connection>>,
+        downstream: OnUpgrade,
+    ) -> Result<Response<Body>, ForwardError> {
+        let asked = plan.upgrade.unwrap_or_default();
+        let protocol = head
+            .upgrade
+            .filter(|protocol| protocol.as_bytes().eq_ignore_ascii_case(asked.as_bytes()))
+            .ok_or(BadResponse::UnaskedUpgrade)?;
+        let connection = connection.ok_or(ForwardError::Closed(None))?;
+        let key_id = permit.key().map(|key| key.id.as_str());
+        let idle = permit.endpoint().upstream.timeouts.tunnel;
+        self.shared.tunnels.open(downstream, connection, key_id, idle);
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = head.headers;
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, protocol);
+        Ok(response)
+    }
+}
+
+/// A connection to use for one exchange.
+struct Connected<'u> {
+    candidate: Candidate<'u>,
+    lane: Arc<Lane>,
+    connection: Box<Connection>,
+}
+
+impl Shared {
+    fn sweep(&self) {
+        let now = Instant::now();
+        self.transport.sweep(now);
+        self.balance.sweep(now);
+    }
+}
+
+/// Who is calling, as the echo shows it.
+fn echo_caller(permit: &Permit) -> Option<echo::Caller<'_>> {
+    let identified = permit.identified();
+    let key = identified.key?;
+    Some(echo::Caller {
+        client: key.client.id.as_str(),
+        client_type: key.client.client_type.as_str(),
+        key: key.id.as_str(),
+        user: identified.user.map(|user| &*user.id),
+    })
+}
+
+#[cfg(test)]
+mod tests;
