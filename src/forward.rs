@@ -185,7 +185,7 @@ impl Forwarder {
         outgoing: &Outgoing<'_>,
         plan: &RequestPlan<'_>,
         servers: &[Server],
-        body: B,
+        mut body: B,
         upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Body>, ForwardError>
     where
@@ -194,13 +194,12 @@ impl Forwarder {
     {
         let shared = &*self.shared;
         let upstream = &permit.endpoint().upstream;
-        let mut body = Some(body);
         let mut stale = None;
         loop {
             let Connected { candidate, lane, mut connection } = self.connect(permit, servers, stale).await?;
             write_head(&mut connection.output, permit, outgoing, plan, Some(&candidate.server.host_value));
             let is_reused = connection.is_reused;
-            let sending = Sending::new(body.take(), plan.framing, trailer_rule(permit));
+            let sending = Sending::new(body, plan.framing, trailer_rule(permit));
             let rules = ExchangeRules {
                 shared: self.shared.clone(),
                 upstream: upstream.clone(),

@@ -188,7 +188,7 @@ where
     }
 
     /// The caller's body, for another attempt.
-    pub(super) fn into_body(self) -> Option<B> {
+    pub(super) fn into_body(self) -> B {
         self.sending.into_body()
     }
 

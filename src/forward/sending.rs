@@ -27,8 +27,9 @@ const GATHERED: usize = 16 * 1024;
 
 /// What is left to send of one request.
 pub(super) struct Sending<B> {
-    /// What the caller has still to give.
-    body: Option<B>,
+    body: B,
+    /// The caller has still something to give.
+    has_more: bool,
     framing: RequestFraming,
     /// Written behind `Connection::output`.
     piece: Bytes,
@@ -61,10 +62,10 @@ where
     B::Error: Into<RequestBodyError>,
 {
     /// Begins with a head that stands in the connection's output.
-    pub(super) fn new(body: Option<B>, framing: RequestFraming, trailers: Option<TrailerRule>) -> Self {
-        let body = body.filter(|_| matches!(framing, RequestFraming::Length(_) | RequestFraming::Chunked));
+    pub(super) fn new(body: B, framing: RequestFraming, trailers: Option<TrailerRule>) -> Self {
         Self {
             body,
+            has_more: matches!(framing, RequestFraming::Length(_) | RequestFraming::Chunked),
             framing,
             piece: Bytes::new(),
             owes_line_end: false,
@@ -93,13 +94,13 @@ where
         !self.has_written && !self.has_taken
     }
 
-    /// Nothing was taken from the caller, and there is nothing to take.
+    /// The request has no body, so that its head can be sent again.
     pub(super) fn is_head_only(&self) -> bool {
-        !self.has_taken && self.body.is_none()
+        matches!(self.framing, RequestFraming::None | RequestFraming::Zero)
     }
 
-    /// The body, to begin anew with.
-    pub(super) fn into_body(self) -> Option<B> {
+    /// The body, to begin anew with; whole if this [is untouched](Self::is_untouched).
+    pub(super) fn into_body(self) -> B {
         self.body
     }
 
@@ -125,7 +126,7 @@ where
     ) -> Result<(), ForwardError> {
         let mut waits_for_caller = false;
         while matches!(self.state, State::Underway) {
-            if !waits_for_caller && self.body.is_some() && self.has_room(connection) {
+            if !waits_for_caller && self.has_more && self.has_room(connection) {
                 waits_for_caller = !self.take_frame(connection, context).map_err(ForwardError::RequestBody)?;
                 continue;
             }
@@ -138,12 +139,11 @@ where
                 }
                 Poll::Ready(Err(error)) => {
                     self.state = State::Broken(Some(error));
-                    self.body = None;
                     self.deadline = None;
                 }
                 Poll::Ready(Ok(())) => {
                     self.deadline = None;
-                    if self.body.is_none() {
+                    if !self.has_more {
                         self.state = State::Sent;
                     } else if waits_for_caller {
                         return Ok(());
@@ -160,8 +160,7 @@ where
 
     /// Takes the next frame from the caller; `false` if there is none yet.
     fn take_frame(&mut self, connection: &mut Connection, context: &mut Context<'_>) -> Result<bool, RequestBodyError> {
-        let Some(body) = &mut self.body else { return Ok(true) };
-        match Pin::new(body).poll_frame(context) {
+        match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Pending => Ok(false),
             Poll::Ready(Some(Err(error))) => Err(error.into()),
             Poll::Ready(None) => {
@@ -210,7 +209,7 @@ where
     }
 
     fn end_body(&mut self, connection: &mut Connection, trailers: Option<HeaderMap>) -> Result<(), RequestBodyError> {
-        self.body = None;
+        self.has_more = false;
         match self.framing {
             RequestFraming::Length(1..) => return Err(RequestBodyError::Malformed(None)),
             RequestFraming::Chunked => {
@@ -242,7 +241,7 @@ where
                     break;
                 }
                 connection.output.extend_from_slice(b"\r\n");
-                if self.body.is_some() {
+                if self.has_more {
                     // It leaves with the next chunk.
                     return Poll::Ready(Ok(()));
                 }

@@ -153,6 +153,39 @@ async fn only_a_safe_request_is_sent_again_when_a_kept_connection_fails() {
 }
 
 #[tokio::test]
+async fn a_request_of_which_nothing_could_leave_is_sent_again_whole() {
+    let (origin, address) = Origin::start().await;
+    let sender = Sender::to(address);
+    let server = tokio::spawn(async move {
+        let mut conversation = origin.accept().await;
+        conversation.head().await;
+        conversation.send(OK).await;
+        (origin, conversation)
+    });
+    assert_eq!(text(sender.get().await).await, SHOWN);
+    let (origin, conversation) = server.await.unwrap();
+    // The reset arrives while the runtime is busy: nothing has told the forwarder of it when it takes the connection.
+    socket2::SockRef::from(&conversation.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(conversation);
+    std::thread::sleep(Duration::from_millis(20));
+    let (feeder, body) = fed(Some(5));
+    let server = tokio::spawn(async move {
+        let mut conversation = origin.accept().await;
+        let head = conversation.head().await;
+        feeder.data("hello");
+        drop(feeder);
+        let body = conversation.bytes(5).await;
+        conversation.send(OK).await;
+        (head, body, conversation)
+    });
+    assert_eq!(text(sender.send("POST /orders", &[], body).await).await, SHOWN);
+    let (head, body, _conversation) = server.await.unwrap();
+    assert!(head.ends_with("content-length: 5\r\n\r\n"), "{head}");
+    assert_eq!(body, "hello");
+    assert_eq!(sender.forwarder.idle_connections(), 1);
+}
+
+#[tokio::test]
 async fn a_request_on_a_new_connection_is_sent_once() {
     let (origin, address) = Origin::start().await;
     let sender = Sender::to(address);
