@@ -41,35 +41,60 @@ struct Reading {
     trims: bool,
 }
 
-/// Whether `accepts` is true for every way to read a path other than the way it was sent.
-pub(super) fn every_reading(path: &CanonicalPath<'_>, mut accepts: impl FnMut(&str) -> bool) -> bool {
-    let traits = path.traits();
-    let constructs = path.constructs();
-    let unless = |is_there: bool| if is_there { &[false, true][..] } else { &[false][..] };
-    let parameters = match (constructs.semicolon, traits.encoded_semicolon) {
-        (false, false) => &[Parameters::Kept][..],
-        (true, _) => &[Parameters::Kept, Parameters::StrippedFirst, Parameters::StrippedLast],
-        (false, true) => &[Parameters::Kept, Parameters::StrippedLast],
-    };
-    let mut reading = String::new();
-    for decodes in 0..=traits.decodes {
-        for &splits in unless(constructs.encoded_slash) {
-            for &parameters in parameters {
-                for &ends in unless(traits.encoded_end && decodes > 0) {
-                    for &trims in unless(traits.loose_end) {
-                        Reading { decodes, splits, parameters, ends, trims }.write(path.as_str(), &mut reading);
-                        if reading != path.as_str() && !accepts(&reading) {
-                            return false;
+/// The most bytes that all readings of one path may have together. Only long paths that hold several odd things at once
+/// come near; they are refused, so that no request buys more than some tens of microseconds of reading.
+const MOST_BYTES: usize = 64 * 1024;
+
+/// Asks for every way to read a path, other than the way it was sent, whether it is acceptable.
+///
+/// # Errors
+/// The reason to refuse the path: a reading that is not accepted, or too many of them.
+pub(super) fn every_reading(
+    path: &CanonicalPath<'_>,
+    mut accepts: impl FnMut(&str) -> bool,
+) -> Result<(), &'static str> {
+    let readings = Reading::all(path);
+    if readings.len().saturating_mul(path.as_str().len()) > MOST_BYTES {
+        return Err("the path is long and can be read in many ways");
+    }
+    let mut text = String::new();
+    for reading in readings {
+        reading.write(path.as_str(), &mut text);
+        if text != path.as_str() && !accepts(&text) {
+            return Err("read in another way the path is governed by another rule");
+        }
+    }
+    Ok(())
+}
+
+impl Reading {
+    /// All ways to read a path; none for an ordinary path, which then costs nothing.
+    fn all(path: &CanonicalPath<'_>) -> Vec<Self> {
+        let (traits, constructs) = (path.traits(), path.constructs());
+        let mut readings = Vec::new();
+        if traits.decodes == 0 && !constructs.encoded_slash && !constructs.semicolon && !traits.loose_end {
+            return readings;
+        }
+        let unless = |is_there: bool| if is_there { &[false, true][..] } else { &[false][..] };
+        let parameters = match (constructs.semicolon, traits.encoded_semicolon) {
+            (false, false) => &[Parameters::Kept][..],
+            (false, true) => &[Parameters::Kept, Parameters::StrippedLast],
+            (true, _) => &[Parameters::Kept, Parameters::StrippedFirst, Parameters::StrippedLast],
+        };
+        for decodes in 0..=traits.decodes {
+            for &splits in unless(constructs.encoded_slash) {
+                for &parameters in parameters {
+                    for &ends in unless(traits.encoded_end && decodes > 0) {
+                        for &trims in unless(traits.loose_end) {
+                            readings.push(Self { decodes, splits, parameters, ends, trims });
                         }
                     }
                 }
             }
         }
+        readings
     }
-    true
-}
 
-impl Reading {
     /// Writes the path as this reader sees it.
     fn write(self, path: &str, out: &mut String) {
         let mut bytes = path.as_bytes().to_vec();
@@ -168,6 +193,11 @@ pub(super) struct Folded {
 }
 
 impl Folded {
+    /// Whether a segment has anything to fold.
+    pub(super) fn changes(segment: &[u8]) -> bool {
+        segment.iter().any(|&byte| byte.is_ascii_uppercase() || byte == b'%')
+    }
+
     /// Folds a segment; `None` if the result is longer than any literal.
     pub(super) fn new(segment: &[u8]) -> Option<Self> {
         let mut folded = Self { bytes: [0; MAX_LITERAL_BYTES], length: 0 };

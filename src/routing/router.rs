@@ -195,9 +195,8 @@ impl Router {
         if !leads_here_in_any_case(text) {
             return Err(NoMatch::Ambiguous("in another letter case the path is governed by another rule"));
         }
-        if !every_reading(path, |text| leads_here(text, Letters::Exact) && leads_here_in_any_case(text)) {
-            return Err(NoMatch::Ambiguous("read in another way the path is governed by another rule"));
-        }
+        every_reading(path, |text| leads_here(text, Letters::Exact) && leads_here_in_any_case(text))
+            .map_err(NoMatch::Ambiguous)?;
         Ok(rule)
     }
 

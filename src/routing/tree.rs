@@ -133,6 +133,7 @@ impl Tree {
             let literal = match letters {
                 Letters::Exact => node.literals.get(segment),
                 Letters::Folded if node.literals.is_empty() => None,
+                Letters::Folded if !Folded::changes(segment) => node.literals.get(segment),
                 Letters::Folded => Folded::new(segment).and_then(|folded| node.literals.get(folded.as_bytes())),
             };
             for child in [literal, node.parameter].into_iter().flatten() {
