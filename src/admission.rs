@@ -181,7 +181,7 @@ fn identify(
             Some(Other { owner: keys.lookup(secret).map(|entry| entry.key), has_our_prefix: *has_our_prefix })
         }
     };
-    let Some(Credential { secret, source }) = &extracted.credential else {
+    let Some(Credential { secret, source, may_be_foreign }) = &extracted.credential else {
         // A key of ours in a place that is none here is no key, and must not leak to the upstream either.
         let is_ours = other.is_some_and(|other| other.owner.is_some() || other.has_our_prefix);
         return Ok(Shown { key: None, source: None, credential_use: CredentialUse::of_ours(is_ours) });
@@ -207,7 +207,7 @@ fn identify(
     let key = match authenticate(secret, keys, environment, now) {
         Ok(key) => key,
         // Nobody's key of ours: perhaps an end user's token for the upstream. An open endpoint lets it pass as it is.
-        Err((KeyFault::Unknown, _)) if is_bearer && is_public && !extractor.prefixes().match_secret(secret) => {
+        Err((KeyFault::Unknown, _)) if *may_be_foreign && is_public => {
             return Ok(Shown { key: None, source: None, credential_use: CredentialUse::AuthorizationIsNotOurs });
         }
         Err(fault) => return Err(rejected(fault, *source)),
@@ -260,8 +260,10 @@ fn told_by_trusted_peer(head: &RequestHead<'_>, snapshot: &Snapshot) -> Result<T
     if !snapshot.trusted_identity.iter().any(|network| network.contains(&head.peer_address)) {
         return Ok(Told::default());
     }
-    let user = snapshot.identity.user_from(head.headers).map_err(|_| Rejection::IdentityMalformed)?;
-    Ok(Told { user, is_backoffice: snapshot.identity.says_backoffice(head.headers) })
+    let malformed = |_| Rejection::IdentityMalformed;
+    let user = snapshot.identity.user_from(head.headers).map_err(malformed)?;
+    let is_backoffice = snapshot.identity.is_backoffice_from(head.headers).map_err(malformed)?;
+    Ok(Told { user, is_backoffice })
 }
 
 /// The tenant a request is about, if the policy asks and the request says.

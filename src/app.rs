@@ -1,1 +1,440 @@
-//! (being written)
+//! Builds every part by hand, in order, then runs and drains them.
+//!
+//! [`run`] takes a loaded configuration and gives back how it ended. Nothing is served before everything is bound; no
+//! request is taken before keys and rules are in force. Each worker is a thread with a single-threaded runtime, its own
+//! sockets and its own upstream connections; the admin listener, signals and background work share a runtime of their own.
+//!
+//! There are no globals besides the log: all state is made here and handed down.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Settings, Source};
+use crate::forward::{ForwardSettings, Forwarder};
+use crate::gateway::{Gateway, Shared};
+use crate::keys::KeyTable;
+use crate::ops::{self, Ops};
+use crate::reload::{
+    CertificateFiles, Outcome, ReloadHandle, Reloader, Trigger, read_certificates, report_certificates, report_keys,
+};
+use crate::server::tls::{self, CertificateError, CertificateResolver};
+use crate::server::{
+    self, BindError, ConnectionLimits, ConnectionSettings, Drain, Drained, GuardLimits, ListenerSettings, Protocol,
+    WorkerListeners,
+};
+use crate::snapshot::CurrentSnapshot;
+use crate::telemetry::access_log::{AccessLog, Destination, Format, OpenError};
+use crate::telemetry::health::{Health, ReloadOutcome};
+use crate::telemetry::metrics::{Metrics, WorkerMetrics};
+use crate::telemetry::redact::Masks;
+use crate::upstream::UpstreamKind;
+
+/// Between the signal to stop and the closing of listeners: time for a load balancer to read that we are not ready.
+const NOTICE: Duration = Duration::from_millis(100);
+/// How often the names of upstreams are looked up again.
+const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+
+/// What is running, for the words on the terminal.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Where callers connect, as URLs.
+    pub listening: Vec<String>,
+    /// Where operators look, as URLs.
+    pub admin: Vec<String>,
+    /// Endpoints in force.
+    pub endpoints: usize,
+    /// Keys in force.
+    pub keys: usize,
+    /// Of the rules in force.
+    pub generation: u64,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Connections that were still open when the time to drain was over.
+    pub cut: usize,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A data listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The admin or the observe address.
+    #[error("cannot listen on the {what} address {address}; is another keygate running?")]
+    Admin {
+        /// Which.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A certificate.
+    #[error("listener `{listener}`")]
+    Certificate {
+        /// Whose.
+        listener: Arc<str>,
+        /// Why.
+        source: CertificateError,
+    },
+    /// The TLS library.
+    #[error("cannot set up TLS")]
+    Tls(#[from] rustls::Error),
+    /// The access log.
+    #[error("cannot open the access log")]
+    AccessLog(#[from] OpenError),
+    /// The operating system.
+    #[error("the system gives no {what}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl StartError {
+    fn system(what: &'static str) -> impl Fn(std::io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+/// Runs until a signal ends it. `announce` is called once, when everything is served.
+///
+/// # Errors
+/// What kept it from starting; nothing was served then.
+pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> Result<Ended, StartError> {
+    let settings = loaded.settings.clone();
+    let health = Health::default();
+    let metrics = Metrics::new(health.clone());
+    let masks = Masks::default();
+    masks.set(loaded.snapshot.key_prefixes());
+    let access_log = open_access_log(&settings, masks.clone())?;
+    metrics.set_access_log(access_log.clone());
+    let (listeners, certificates) = listeners(&loaded)?;
+    let bound = server::bind_all(&listeners, settings.workers.get())?;
+    let admin = settings.admin.map(|address| bind_admin("admin", address)).transpose()?;
+    let observe = settings.observe.map(|address| bind_admin("observe", address)).transpose()?;
+
+    let keys = Arc::new(KeyTable::new());
+    keys.set_pepper(loaded.pepper);
+    keys.reconcile(&loaded.keys);
+    let started = Started {
+        listening: listening(&settings, bound.first()),
+        admin: [&admin, &observe].into_iter().flatten().filter_map(|socket| Some(url("http", socket.local_addr().ok()?))).collect(),
+        endpoints: loaded.snapshot.router.endpoints().len(),
+        keys: loaded.keys.len(),
+        generation: loaded.snapshot.generation,
+    };
+    metrics.set_endpoints(started.endpoints);
+    report_keys(&metrics, &loaded.keys);
+    report_certificates(&metrics, &certificates);
+    health.published(started.generation, &loaded.snapshot.content_digest, SystemTime::now());
+    health.keys_loaded();
+    let snapshot = Arc::new(CurrentSnapshot::new(loaded.snapshot));
+
+    let reloads = Reloader {
+        source,
+        settings: settings.clone(),
+        snapshot: Arc::clone(&snapshot),
+        keys: Arc::clone(&keys),
+        certificates,
+        watched: loaded.watched_files,
+        metrics: metrics.clone(),
+        health: health.clone(),
+        masks,
+    }
+    .start()
+    .map_err(StartError::system("thread"))?;
+
+    let shared = Arc::new(Shared {
+        snapshot: Arc::clone(&snapshot),
+        keys,
+        access_log: access_log.clone(),
+        deprecations: Default::default(),
+    });
+    let drain = Drain::new();
+    let connections = connection_settings(&settings);
+    let mut workers = Vec::new();
+    for (number, listeners) in bound.into_iter().enumerate() {
+        let (shared, metrics) = (Arc::clone(&shared), metrics.worker());
+        let (connections, drain) = (connections.clone(), drain.clone());
+        let worker = thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || work(listeners, shared, connections, metrics, drain))
+            .map_err(StartError::system("thread"))?;
+        workers.push(worker);
+    }
+
+    let background = Background { metrics, health, reloads, access_log, snapshot, drain };
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("admin")
+        .enable_all()
+        .build()
+        .map_err(StartError::system("runtime"))?
+        .block_on(background.run(admin, observe, &started, announce, workers))
+}
+
+/// One worker, from its start to the end of its last connection.
+fn work(
+    listeners: WorkerListeners,
+    shared: Arc<Shared>,
+    connections: ConnectionSettings,
+    metrics: WorkerMetrics,
+    drain: Drain,
+) -> std::io::Result<Drained> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let forwarder = Forwarder::new(ForwardSettings::default(), metrics.clone());
+        tokio::spawn(forwarder.housekeeping());
+        let tunnels = Arc::clone(forwarder.tunnels());
+        let cut_tunnels = drain.clone();
+        tokio::spawn(async move {
+            cut_tunnels.wait_cut().await;
+            tunnels.cut_all();
+        });
+        let gateway = Gateway::new(shared, forwarder, metrics.clone());
+        server::serve(listeners, gateway, connections, metrics, drain).await
+    })
+}
+
+/// What runs beside the workers.
+struct Background {
+    metrics: Metrics,
+    health: Health,
+    reloads: ReloadHandle,
+    access_log: AccessLog,
+    snapshot: Arc<CurrentSnapshot>,
+    drain: Drain,
+}
+
+impl Background {
+    async fn run(
+        self,
+        admin: Option<std::net::TcpListener>,
+        observe: Option<std::net::TcpListener>,
+        started: &Started,
+        announce: impl FnOnce(&Started),
+        workers: Vec<thread::JoinHandle<std::io::Result<Drained>>>,
+    ) -> Result<Ended, StartError> {
+        let (end_admin, ended) = tokio::sync::watch::channel(false);
+        let mut served = Vec::new();
+        let admin_ops = Ops::admin(self.metrics.clone(), self.health.clone(), reload_on_demand(self.reloads.clone()));
+        let observe_ops = Ops::observe(self.metrics.clone(), self.health.clone());
+        for (socket, ops) in [(admin, admin_ops), (observe, observe_ops)] {
+            let Some(socket) = socket else { continue };
+            let listener = TcpListener::from_std(socket).map_err(StartError::system("socket"))?;
+            let mut ended = ended.clone();
+            served.push(tokio::spawn(ops::serve(listener, ops, async move {
+                // The sender lives until the end.
+                let _ = ended.wait_for(|end| *end).await;
+            })));
+        }
+        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::system("signal handler"))?;
+        let mut reopen = signal(SignalKind::user_defined1()).map_err(StartError::system("signal handler"))?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::system("signal handler"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::system("signal handler"))?;
+        let mut resolve = tokio::time::interval_at(tokio::time::Instant::now() + RESOLVE_EVERY, RESOLVE_EVERY);
+        announce(started);
+
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => self.reloads.trigger(Trigger::Signal),
+                _ = reopen.recv() => self.access_log.reopen(),
+                _ = resolve.tick() => resolve_again(&self.snapshot).await,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        tracing::info!("draining: no new connections, what is in flight is finished");
+        self.health.draining();
+        tokio::time::sleep(NOTICE).await;
+        self.drain.signal();
+        let joined = tokio::task::spawn_blocking(move || join(workers));
+        let outcome = tokio::select! {
+            outcome = joined => outcome.unwrap_or(Ok(Ended { cut: 0 })),
+            // A second signal: now.
+            _ = terminate.recv() => { self.drain.cut(); Ok(Ended { cut: 0 }) }
+            _ = interrupt.recv() => { self.drain.cut(); Ok(Ended { cut: 0 }) }
+        };
+        self.reloads.trigger(Trigger::Stop);
+        // Nobody may be listening any more.
+        let _ = end_admin.send(true);
+        for task in served {
+            let _ = task.await;
+        }
+        self.access_log.flush(Duration::from_secs(2));
+        outcome
+    }
+}
+
+fn join(workers: Vec<thread::JoinHandle<std::io::Result<Drained>>>) -> Result<Ended, StartError> {
+    let mut cut = 0;
+    for worker in workers {
+        match worker.join() {
+            Ok(Ok(drained)) => cut += drained.cut,
+            Ok(Err(error)) => return Err(StartError::System { what: "listening socket to a worker", source: error }),
+            Err(_) => tracing::error!("a worker ended in a panic"),
+        }
+    }
+    Ok(Ended { cut })
+}
+
+/// What the admin listener calls to reload.
+fn reload_on_demand(reloads: ReloadHandle) -> ops::Reload {
+    Arc::new(move || {
+        let (reply, outcome) = oneshot::channel();
+        reloads.trigger(Trigger::Asked(reply));
+        Box::pin(async move {
+            match outcome.await {
+                Ok(Outcome::Applied { .. }) => ReloadOutcome::Applied,
+                Ok(Outcome::Unchanged) => ReloadOutcome::Unchanged,
+                Ok(Outcome::Rejected { report }) => ReloadOutcome::Rejected { problem: report.into() },
+                Err(_) => ReloadOutcome::Rejected { problem: "the gateway is stopping".into() },
+            }
+        })
+    })
+}
+
+/// Looks the names of upstreams up again. A name that cannot be looked up keeps the addresses it had.
+async fn resolve_again(snapshot: &CurrentSnapshot) {
+    for endpoint in snapshot.load().router.endpoints() {
+        let UpstreamKind::Http(servers) = &endpoint.upstream.kind else { continue };
+        for server in servers {
+            if server.authority.parse::<SocketAddr>().is_ok() {
+                continue;
+            }
+            match tokio::net::lookup_host(&*server.authority).await {
+                Ok(found) => {
+                    let mut addresses: Vec<SocketAddr> = found.collect();
+                    addresses.sort_unstable();
+                    addresses.dedup();
+                    if !addresses.is_empty() && **server.addresses.load() != addresses {
+                        tracing::info!(server = %server.authority, ?addresses, "the name has new addresses");
+                        server.addresses.store(Arc::new(addresses));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(server = %server.authority, %error, "the name cannot be looked up; keeping its addresses");
+                }
+            }
+        }
+    }
+}
+
+fn open_access_log(settings: &Settings, masks: Masks) -> Result<AccessLog, OpenError> {
+    let Some(log) = &settings.access_log else {
+        return AccessLog::open(Destination::Off, Format::Json, masks);
+    };
+    let destination = match &log.output {
+        AccessLogOutput::Stdout => Destination::Stdout,
+        AccessLogOutput::File(path) => Destination::File(path.clone()),
+    };
+    let format = match log.format {
+        AccessLogFormat::Json => Format::Json,
+        AccessLogFormat::Combined => Format::Combined,
+    };
+    AccessLog::open(destination, format, masks)
+}
+
+/// Listeners as the server wants them, and the certificates that a reload may swap.
+fn listeners(loaded: &Loaded) -> Result<(Vec<ListenerSettings>, Vec<CertificateFiles>), StartError> {
+    let mut listeners = Vec::new();
+    let mut swappable = Vec::new();
+    for listener in &loaded.settings.listeners {
+        let files = loaded.certificates.iter().find(|entry| entry.listener == listener.name);
+        let tls = match files {
+            None => None,
+            Some(files) => {
+                let certificates = read_certificates(files)
+                    .map_err(|source| StartError::Certificate { listener: Arc::clone(&listener.name), source })?;
+                let resolver = CertificateResolver::new(certificates)
+                    .map_err(|_| StartError::Tls(rustls::Error::NoCertificatesPresented))?;
+                swappable.push(CertificateFiles {
+                    listener: Arc::clone(&listener.name),
+                    resolver: Arc::clone(&resolver),
+                });
+                Some(tls::server_config(resolver)?)
+            }
+        };
+        listeners.push(ListenerSettings {
+            name: Arc::clone(&listener.name),
+            addresses: vec![listener.address],
+            protocol: match listener.protocol {
+                config::Protocol::Http1 => Protocol::Http1,
+                config::Protocol::H2c => Protocol::H2c,
+            },
+            tls,
+            is_backoffice: listener.is_backoffice,
+        });
+    }
+    Ok((listeners, swappable))
+}
+
+fn bind_admin(what: &'static str, address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let failed = |source| StartError::Admin { what, address, source };
+    let socket = std::net::TcpListener::bind(address).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    Ok(socket)
+}
+
+fn connection_settings(settings: &Settings) -> ConnectionSettings {
+    let defaults = ConnectionSettings::default();
+    let (limits, timeouts) = (&settings.limits, &settings.timeouts);
+    ConnectionSettings {
+        head: GuardLimits {
+            head_bytes: limits.head_bytes,
+            field_count: limits.headers,
+            target_bytes: limits.target_bytes,
+        },
+        head_time: timeouts.head,
+        idle_time: timeouts.idle,
+        age: timeouts.age,
+        write_time: timeouts.write,
+        handshake_time: timeouts.tls_handshake,
+        body: server::request_body::BodyPace { between_pieces: timeouts.body, ..defaults.body },
+        http2: server::Http2Settings { streams: limits.streams, ..defaults.http2 },
+        connections: ConnectionLimits::new(
+            limits.connections,
+            limits.connections_per_address.unwrap_or(usize::MAX),
+            Vec::new(),
+        ),
+        grace: timeouts.drain,
+        ..defaults
+    }
+}
+
+fn listening(settings: &Settings, bound: Option<&WorkerListeners>) -> Vec<String> {
+    let addresses = bound.map(WorkerListeners::addresses).unwrap_or_default();
+    addresses
+        .into_iter()
+        .map(|(name, address)| {
+            let is_tls = settings.listeners.iter().any(|listener| listener.name == name && listener.is_tls);
+            url(if is_tls { "https" } else { "http" }, address)
+        })
+        .collect()
+}
+
+/// A URL for people; an unspecified address is shown as the loopback one, which is where a first request goes.
+fn url(scheme: &str, address: SocketAddr) -> String {
+    let mut shown = address;
+    if address.ip().is_unspecified() {
+        shown.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("{scheme}://{shown}")
+}

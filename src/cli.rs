@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::config::{Problems, Source};
+
 /// Something did not work; stderr says what.
 pub(crate) const FAILED: u8 = 1;
 /// The command line makes no sense.
@@ -92,6 +94,22 @@ struct ConfigArgument {
     /// The configuration; `-` reads it from stdin
     #[arg(short, long, value_name = "FILE", env = "KEYGATE_CONFIG", default_value = "gateway.yaml")]
     config: PathBuf,
+}
+
+impl ConfigArgument {
+    fn source(&self) -> Source {
+        source_of(&self.config)
+    }
+}
+
+fn source_of(path: &std::path::Path) -> Source {
+    if path.as_os_str() == "-" { Source::Stdin } else { Source::File(path.to_owned()) }
+}
+
+/// Prints a report to stderr, in colour where that is wanted.
+fn print_problems(problems: &Problems) {
+    // If stderr is gone there is nobody left to tell.
+    let _ = write!(anstream::stderr(), "{}", problems.render(true));
 }
 
 /// Does what was typed.

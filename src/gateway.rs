@@ -19,14 +19,14 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
 use crate::admission::{Admitted, Permit, Preflight, Refused, Rejection, RequestHead, admit, requested_host};
 use crate::body::Body;
 use crate::forward::{ForwardError, Forwarder, Outgoing};
 use crate::keys::{KeyTable, Timestamp};
-use crate::server::peer::client_address;
+use crate::server::peer::{ForwardedBy, client_address};
 use crate::server::{Handler, Peer, RequestBody, Violation};
 use crate::snapshot::{CurrentSnapshot, Snapshot};
 use crate::telemetry::access_log::AccessLog;
@@ -257,7 +257,8 @@ impl Seen {
             let request_id = request_ids.next();
             return Self { trusts_peer, client_address: peer_address, is_secure: peer.is_tls, request_id };
         }
-        let forwarded = client_address(peer_address, &parts.headers, &snapshot.trusted_proxies);
+        let forwarded =
+            client_address(peer_address, &parts.headers, &snapshot.trusted_proxies, ForwardedBy::XForwarded);
         Self {
             trusts_peer,
             client_address: forwarded.client,

@@ -21,6 +21,7 @@ use crate::server::tls::CertificateResolver;
 use crate::snapshot::CurrentSnapshot;
 use crate::telemetry::health::{Health, ReloadOutcome};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::redact::Masks;
 
 use watch::Watch;
 
@@ -89,6 +90,8 @@ pub struct Reloader {
     pub metrics: Metrics,
     /// Where the last outcome is shown.
     pub health: Health,
+    /// What the access log must not show.
+    pub masks: Masks,
 }
 
 /// Wakes the reloader's thread.
@@ -182,13 +185,15 @@ impl Reloader {
         let (generation, digest) = (loaded.snapshot.generation, loaded.snapshot.content_digest.clone());
         let endpoints = loaded.snapshot.router.endpoints().len();
         let difference = endpoint_changes(&before, &loaded.snapshot);
+        self.masks.set(loaded.snapshot.key_prefixes());
         self.snapshot.publish(loaded.snapshot);
 
         self.health.published(generation, &digest, SystemTime::now());
         self.health.reload_finished(ReloadOutcome::Applied, SystemTime::now());
         self.metrics.set_endpoints(endpoints);
-        for warning in loaded.warnings.lines() {
-            tracing::warn!("{warning}");
+        report_keys(&self.metrics, &loaded.keys);
+        if !loaded.warnings.is_empty() {
+            tracing::warn!("{}", loaded.warnings);
         }
         tracing::info!(
             generation,

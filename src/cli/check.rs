@@ -1,6 +1,6 @@
 //! `keygate check`: the same reading as at start and at reload, and nothing else.
 
-use super::{BAD_CONFIGURATION, ConfigArgument, Output, print_json, print_line};
+use super::{BAD_CONFIGURATION, ConfigArgument, Output, print_json, print_line, print_problems};
 use crate::config;
 
 #[derive(Debug, clap::Args)]
@@ -13,7 +13,7 @@ pub(super) struct CheckArguments {
 }
 
 pub(super) fn check(arguments: &CheckArguments) -> u8 {
-    let source = config::Source::from_path(&arguments.config.config);
+    let source = arguments.config.source();
     let (problems, summary) = match config::load(&source, 1) {
         Ok(loaded) => {
             let endpoints = loaded.snapshot.router.endpoints().len();
@@ -25,11 +25,13 @@ pub(super) fn check(arguments: &CheckArguments) -> u8 {
     match (arguments.output, summary) {
         (Output::Json, _) => print_json(&problems.to_json()).max(code),
         (Output::Table, None) => {
-            problems.print(&mut anstream::stderr());
+            print_problems(&problems);
             code
         }
         (Output::Table, Some((endpoints, keys))) => {
-            problems.print(&mut anstream::stderr());
+            if !problems.is_empty() {
+                print_problems(&problems);
+            }
             print_line(&format!("{}: good, {endpoints} endpoints, {keys} keys", arguments.config.config.display()))
         }
     }

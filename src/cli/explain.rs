@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::hash::read_secret;
-use super::{BAD_CONFIGURATION, ConfigArgument, DENIED, Output, USAGE, fail, print_json};
+use super::{BAD_CONFIGURATION, ConfigArgument, DENIED, Output, USAGE, fail, print_json, print_problems};
 use crate::admission::{RequestHead, requested_host};
 use crate::config;
 use crate::explain::Explanation;
@@ -52,10 +52,10 @@ fn read_field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 pub(super) fn explain(arguments: &ExplainArguments) -> u8 {
-    let loaded = match config::load(&config::Source::from_path(&arguments.config.config), 1) {
+    let loaded = match config::load(&arguments.config.source(), 1) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            problems.print(&mut anstream::stderr());
+            print_problems(&problems);
             return BAD_CONFIGURATION;
         }
     };
@@ -103,7 +103,7 @@ pub(super) fn explain(arguments: &ExplainArguments) -> u8 {
         is_backoffice: listener.is_backoffice,
         peer_address: arguments.from,
         client_address: arguments.from,
-        is_secure: arguments.https || listener.tls.is_some(),
+        is_secure: arguments.https || listener.is_tls,
     };
     let now = Timestamp::from(SystemTime::now());
     let explanation = crate::explain::explain(&head, &Arc::new(loaded.snapshot), &keys, now);

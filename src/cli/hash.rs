@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::{USAGE, fail, print_line};
-use crate::credential::{KeyDigest, KeyText, MAX_SECRET_BYTES, Pepper, Secret};
+use crate::credential::{KeyDigest, KeyText, MAX_SECRET_BYTES, Secret};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct HashArguments {
@@ -50,7 +50,7 @@ pub(super) fn hash(arguments: &HashArguments) -> u8 {
         Scheme::Blake3 => KeyDigest::blake3(&secret),
         Scheme::Sha256 => KeyDigest::sha256(&secret),
         Scheme::Blake3Keyed => match arguments.pepper_file.as_deref().map(crate::config::read_pepper) {
-            Some(Ok(pepper)) => KeyDigest::blake3_keyed(&secret, &Pepper::clone(&pepper)),
+            Some(Ok(pepper)) => KeyDigest::blake3_keyed(&secret, &pepper),
             Some(Err(error)) => return fail(&error.to_string()),
             None => return USAGE,
         },

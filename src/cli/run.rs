@@ -7,7 +7,7 @@ use anstyle::Style;
 
 use super::{BAD_CONFIGURATION, FAILED, print_line};
 use crate::app::{self, Started};
-use crate::config::{self, Source};
+use crate::config::{self, Quick, QuickUpstream, Source};
 use crate::credential::{KeyDigest, KeyText, Secret};
 use crate::telemetry::logging;
 
@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
         );
         return BAD_CONFIGURATION;
     }
-    start(Source::from_path(path), |started| Next::File { started: started.clone() })
+    start(super::source_of(path), |started| Next::File { started: started.clone() })
 }
 
 pub(super) fn demo(arguments: &DemoArguments) -> u8 {
@@ -64,12 +64,16 @@ fn with_fresh_key(upstream: Option<&str>, listen: &str, admin: &str) -> u8 {
         Ok(secret) => secret,
         Err(error) => return super::fail(&format!("cannot make a key: {error}")),
     };
-    let digest = KeyDigest::blake3(&secret);
-    let text = config::quick(upstream, listen, admin, &digest);
-    start(Source::Text { name: "(no file)".into(), text: text.into() }, move |started| Next::FreshKey {
-        started: started.clone(),
-        secret,
-    })
+    let upstream = upstream.map_or(QuickUpstream::Echo, |url| QuickUpstream::Url(url.to_owned()));
+    let source = config::quick(&Quick {
+        upstream,
+        listen: Some(listen.to_owned()),
+        admin: Some(admin.to_owned()),
+        keys_files: Vec::new(),
+        keys: vec![("first-client".to_owned(), KeyDigest::blake3(&secret).to_string())],
+        public: Vec::new(),
+    });
+    start(source, move |started| Next::FreshKey { started: started.clone(), secret })
 }
 
 /// What the terminal is told once the gateway serves.
@@ -82,14 +86,18 @@ fn start(source: Source, next: impl FnOnce(&Started) -> Next) -> u8 {
     let loaded = match config::load(&source, 1) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            problems.print(&mut anstream::stderr());
+            super::print_problems(&problems);
             return BAD_CONFIGURATION;
         }
     };
     if !loaded.warnings.is_empty() {
-        loaded.warnings.print(&mut anstream::stderr());
+        super::print_problems(&loaded.warnings);
     }
-    if let Err(error) = logging::init(&loaded.settings.log) {
+    let log = logging::Settings {
+        level: loaded.settings.log.level.to_owned(),
+        format: if loaded.settings.log.is_json { logging::Format::Json } else { logging::Format::Text },
+    };
+    if let Err(error) = logging::start(&log) {
         return super::fail(&error.to_string());
     }
     let outcome = app::run(source, loaded, |started| announce(next(started)));

@@ -155,6 +155,18 @@ pub enum RequestBodyError {
     Malformed(#[source] Option<Cause>),
 }
 
+impl From<server::RequestBodyError> for RequestBodyError {
+    fn from(error: server::RequestBodyError) -> Self {
+        use server::RequestBodyError as Seen;
+        match error {
+            Seen::TooLarge { .. } => Self::TooLarge,
+            Seen::TimedOut => Self::TimedOut,
+            Seen::Malformed(_) => Self::Malformed(Some(error.into())),
+            _ => Self::Closed(Some(error.into())),
+        }
+    }
+}
+
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl RequestBodyError {

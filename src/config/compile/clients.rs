@@ -1,0 +1,336 @@
+//! Clients and keys, from YAML and from lines, and what must be unique among all of them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::Compiler;
+use super::endpoints::is_origin;
+use crate::client::{Client, Grants, KeyType, Owner, OwnerKind, Permission};
+use crate::config::demo;
+use crate::config::document::{ClientShape, GrantsShape, KeyShape, OwnerShape};
+use crate::config::problem::Report;
+use crate::config::read::At;
+use crate::config::settings::ListenerSettings;
+use crate::config::tree::Position;
+use crate::credential::{DigestScheme, InvalidDigest, KeyDigest};
+use crate::keys::{ApiKey, KeyRecord, SecretRecord};
+
+/// All clients and keys of a load.
+#[derive(Default)]
+pub(crate) struct KeySet {
+    records: Vec<KeyRecord>,
+    /// Where each record was written.
+    places: Vec<Position>,
+    clients: HashMap<Box<str>, (Arc<Client>, Position)>,
+    /// Expired keys that were warned of, so that a million of them makes one report readable.
+    expired: usize,
+}
+
+/// What clients have, for comparison with what rules ask for.
+pub(crate) struct Held<'k> {
+    pub client_types: HashSet<&'k str>,
+    pub permissions: BTreeSet<&'k str>,
+    granted: HashSet<&'k Permission>,
+    some_unrestricted: bool,
+    some_read_only: bool,
+}
+
+impl Held<'_> {
+    /// Whether anybody could satisfy a rule that asks for this.
+    pub fn cover(&self, required: &Permission) -> bool {
+        self.some_unrestricted
+            || (self.some_read_only && Grants::ReadOnly.cover(required))
+            || self.granted.iter().any(|held| held.covers(required))
+    }
+}
+
+/// How many expired keys are named one by one.
+const EXPIRED_SHOWN: usize = 20;
+
+impl KeySet {
+    /// Whether no client and no key was given.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.records.is_empty()
+    }
+
+    /// A client that was added before.
+    pub fn client(&self, id: &str) -> Option<(&Arc<Client>, Position)> {
+        self.clients.get(id).map(|(client, at)| (client, *at))
+    }
+
+    /// Adds a client that keys will refer to.
+    pub fn put_client(&mut self, client: Client, at: Position) -> Arc<Client> {
+        let client = Arc::new(client);
+        self.clients.insert(client.id.as_str().into(), (Arc::clone(&client), at));
+        client
+    }
+
+    /// Adds a key.
+    pub fn put(&mut self, record: KeyRecord, at: Position, compiler: &mut Compiler<'_>) {
+        let now = compiler.now;
+        if let Some(expires_at) = record.key.expires_at.filter(|expires_at| *expires_at <= now) {
+            self.expired += 1;
+            if self.expired <= EXPIRED_SHOWN {
+                compiler
+                    .report
+                    .warning(at, format!("the key `{}` expired at {expires_at}", record.key.id))
+                    .hint("remove it, or give it another `expires_at`");
+            }
+        }
+        self.records.push(record);
+        self.places.push(at);
+    }
+
+    /// Adds a client of a YAML file with its keys.
+    pub fn add_client(&mut self, shape: &ClientShape, compiler: &mut Compiler<'_>) {
+        let client = client(shape, compiler);
+        if let Some((_, first)) = self.clients.get(client.id.as_str()) {
+            let first = compiler.report.name(*first);
+            compiler
+                .report
+                .error(shape.id.at, format!("another client has the id `{}` ({first})", client.id))
+                .hint("write all keys of a client below it");
+            return;
+        }
+        let client = self.put_client(client, shape.id.at);
+        for key in shape.keys.iter().flatten() {
+            if let Some(record) = key_record(&key.0, &client, compiler) {
+                self.put(record, key.0.id.at, compiler);
+            }
+        }
+    }
+
+    /// Reports ids, names and digests that stand for more than one key. All are looked for in one pass over all keys.
+    pub fn check_unique(&self, report: &mut Report) {
+        let size = self.records.len();
+        let mut ids: HashMap<&str, usize> = HashMap::with_capacity(size);
+        let mut names: HashMap<(Option<&str>, &str), usize> = HashMap::with_capacity(size);
+        let mut digests: HashMap<&KeyDigest, usize> = HashMap::with_capacity(size);
+        for (index, record) in self.records.iter().enumerate() {
+            let (key, at) = (&record.key, self.places[index]);
+            if let Some(first) = ids.insert(key.id.as_str(), index) {
+                let first = report.name(self.places[first]);
+                report.error(at, format!("another key has the id `{}` ({first})", key.id));
+            }
+            let tenant = key.client.tenant.as_ref().map(crate::client::Tenant::as_str);
+            if let Some(first) = names.insert((tenant, &key.name), index) {
+                let (id, first) = (&self.records[first].key.id, report.name(self.places[first]));
+                let of = tenant.map_or_else(|| "without a tenant".to_owned(), |tenant| format!("of the tenant `{tenant}`"));
+                let shown = crate::config::problem::quote(&key.name);
+                report
+                    .error(at, format!("two keys {of} are called {shown}: `{id}` ({first}) and `{}`", key.id))
+                    .hint("say in the name what each is for");
+            }
+            for secret in &record.secrets {
+                if let Some(first) = digests.insert(&secret.digest, index) {
+                    let (other, first) = (&self.records[first].key, report.name(self.places[first]));
+                    report
+                        .error(
+                            at,
+                            format!(
+                                "the key `{}` of client `{}` has the same digest as the key `{}` of client `{}` ({first})",
+                                key.id, key.client.id, other.id, other.client.id
+                            ),
+                        )
+                        .hint("each key must be a different one: make another for one of them");
+                }
+            }
+        }
+        if self.expired > EXPIRED_SHOWN {
+            let at = self.places.first().map_or(Position::default(), |at| Report::whole(at.source));
+            report.warning(at, format!("{} more keys have expired", self.expired - EXPIRED_SHOWN));
+        }
+    }
+
+    /// Keyed digests without a pepper could never match.
+    pub fn check_schemes(&self, has_pepper: bool, pepper_file: Option<&At<String>>, report: &mut Report) {
+        let keyed = self.records.iter().position(|record| {
+            record.secrets.iter().any(|secret| secret.digest.scheme() == DigestScheme::Blake3Keyed)
+        });
+        if let Some(index) = keyed
+            && !has_pepper
+            && pepper_file.is_none()
+        {
+            report
+                .error(self.places[index], format!("the key `{}` has a `blake3-keyed` digest, and there is no pepper", self.records[index].key.id))
+                .hint("write `keys: { pepper_file: .. }` with the pepper it was made with");
+        }
+    }
+
+    /// Keys that everybody knows are good on loopback only.
+    pub fn check_published(&self, listeners: &[ListenerSettings], report: &mut Report) {
+        let Some(open) = listeners.iter().find(|listener| !listener.address.ip().to_canonical().is_loopback()) else { return };
+        for (record, at) in self.records.iter().zip(&self.places) {
+            if record.secrets.iter().any(|secret| demo::published(&secret.digest).is_some()) {
+                report
+                    .error(
+                        *at,
+                        format!("the key `{}` is published in the documentation, and other machines can reach `{}`", record.key.id, open.name),
+                    )
+                    .hint("make a key of your own (`keygate hash`), or listen on 127.0.0.1");
+            }
+        }
+    }
+
+    /// What clients have.
+    pub fn held(&self) -> Held<'_> {
+        let mut held = Held {
+            client_types: HashSet::new(),
+            permissions: BTreeSet::new(),
+            granted: HashSet::new(),
+            some_unrestricted: false,
+            some_read_only: false,
+        };
+        for (client, _) in self.clients.values() {
+            held.client_types.insert(client.client_type.as_str());
+            match &client.grants {
+                Grants::Unrestricted => held.some_unrestricted = true,
+                Grants::ReadOnly => held.some_read_only = true,
+                Grants::Listed(list) => {
+                    held.granted.extend(list.iter());
+                    held.permissions.extend(list.iter().map(Permission::as_str));
+                }
+            }
+        }
+        held
+    }
+
+    /// The keys.
+    pub fn into_records(self) -> Vec<KeyRecord> {
+        self.records
+    }
+}
+
+fn client(shape: &ClientShape, compiler: &mut Compiler<'_>) -> Client {
+    let id = shape.id.value.clone();
+    Client {
+        name: shape.name.as_deref().unwrap_or(id.as_str()).into(),
+        id,
+        client_type: shape.client_type.value.clone(),
+        tenant: shape.tenant.clone(),
+        owner: shape.owner.as_ref().and_then(|owner| owner_of(owner, compiler)),
+        active: shape.active.unwrap_or(true),
+        groups: shape.groups.iter().flatten().cloned().collect(),
+        grants: grants(shape.permissions.as_ref()),
+        metadata: shape
+            .metadata
+            .iter()
+            .flat_map(|map| &map.0)
+            .filter_map(|(key, value)| Some((key.value.clone(), value.clone()?)))
+            .collect(),
+    }
+}
+
+fn owner_of(shape: &OwnerShape, compiler: &mut Compiler<'_>) -> Option<Owner> {
+    match (&shape.user, &shape.machine) {
+        (Some(id), None) => Some(Owner { kind: OwnerKind::User, id: id.value.as_str().into() }),
+        (None, Some(id)) => Some(Owner { kind: OwnerKind::Machine, id: id.value.as_str().into() }),
+        _ => {
+            if !shape.is_broken {
+                compiler.report.error(shape.at, "expected exactly one of `user` and `machine`");
+            }
+            None
+        }
+    }
+}
+
+fn grants(shape: Option<&GrantsShape>) -> Grants {
+    match shape {
+        None | Some(GrantsShape::All) => Grants::Unrestricted,
+        Some(GrantsShape::ReadOnly) => Grants::ReadOnly,
+        Some(GrantsShape::Listed(list)) => {
+            Grants::listed(list.iter().map(|permission| permission.value.clone()).collect())
+        }
+    }
+}
+
+fn key_record(shape: &KeyShape, client: &Arc<Client>, compiler: &mut Compiler<'_>) -> Option<KeyRecord> {
+    let own = grants(shape.permissions.as_ref().map(|permissions| &permissions.value));
+    if let Some(GrantsShape::Listed(list)) = shape.permissions.as_ref().map(|permissions| &permissions.value) {
+        for permission in list.iter().filter(|permission| !client.grants.cover(&permission.value)) {
+            compiler
+                .report
+                .warning(permission.at, format!("the client `{}` does not hold `{}`, so this key does not either", client.id, permission.value))
+                .hint("a key can cut the client's permissions down, never add to them");
+        }
+    }
+    if let (Some(from), Some(until)) = (&shape.not_before, &shape.expires_at)
+        && from.value.0 >= until.value.0
+    {
+        compiler.report.error(until.at, "the key expires before it is valid");
+    }
+    let origins: Vec<_> = shape.origins.iter().flatten().filter_map(|origin| compiler.origin(origin)).collect();
+    let secrets = secrets(shape, compiler);
+    let key = ApiKey {
+        id: shape.id.value.clone(),
+        name: shape.name.value.as_str().into(),
+        client: Arc::clone(client),
+        key_type: shape.r#type.map_or(KeyType::Secret, KeyType::from),
+        environment: shape.environment.clone(),
+        active: shape.active.unwrap_or(true),
+        not_before: shape.not_before.as_ref().map(|at| at.value.0),
+        expires_at: shape.expires_at.as_ref().map(|at| at.value.0),
+        grants: own,
+        networks: shape.networks.iter().flatten().map(|network| network.0).collect(),
+        origins: origins.into(),
+    };
+    Some(KeyRecord { key: Arc::new(key), secrets })
+}
+
+fn secrets(shape: &KeyShape, compiler: &mut Compiler<'_>) -> Vec<SecretRecord> {
+    match (&shape.digest, &shape.secrets) {
+        (Some(digest), None) => digest_at(digest, compiler)
+            .map(|digest| SecretRecord { digest, valid_until: None })
+            .into_iter()
+            .collect(),
+        (None, Some(list)) => list
+            .value
+            .iter()
+            .filter_map(|secret| {
+                let valid_until = secret.valid_until.map(|moment| moment.0);
+                Some(SecretRecord { digest: digest_at(&secret.digest, compiler)?, valid_until })
+            })
+            .collect(),
+        (Some(_), Some(list)) => {
+            compiler.report.error(list.at, "`digest` and `secrets` cannot stand together").hint("put the digest into the list");
+            Vec::new()
+        }
+        (None, None) => {
+            if !shape.is_broken && shape.active != Some(false) {
+                compiler
+                    .report
+                    .error(shape.id.at, format!("the key `{}` has no digest", shape.id.value))
+                    .hint("run `keygate hash` and write what it prints as `digest`");
+            }
+            Vec::new()
+        }
+    }
+}
+
+fn digest_at(written: &At<String>, compiler: &mut Compiler<'_>) -> Option<KeyDigest> {
+    match KeyDigest::parse(&written.value) {
+        Ok(digest) => Some(digest),
+        Err(why) => {
+            let (message, hint) = explain_digest(why);
+            compiler.report.error(written.at, message).hint(hint);
+            None
+        }
+    }
+}
+
+/// What to say of a text that is not a digest. The text itself may be a key, and is not repeated.
+pub(super) fn explain_digest(why: InvalidDigest) -> (String, &'static str) {
+    let hint = match why {
+        InvalidDigest::NoScheme => {
+            "if this is a key: run `keygate hash`, write what it prints, and replace the key, since it has been in a file"
+        }
+        InvalidDigest::UnknownScheme | InvalidDigest::NotHex => "run `keygate hash` and write what it prints",
+    };
+    (format!("this is not a digest: {why}"), hint)
+}
+
+/// An origin of a line, in lower case.
+pub(super) fn origin_of(text: &str) -> Option<Box<str>> {
+    let origin = text.to_ascii_lowercase();
+    is_origin(&origin).then(|| origin.into())
+}

@@ -1,0 +1,418 @@
+//! The shape of `gateway.yaml` and of the keys file: every field, what it means, and what is assumed when it is left out.
+//!
+//! No logic stands here. [`Document`] is read by [`read`](super::read) and turned into the values in force by
+//! [`compile`](super::compile). The comment of each field is the reference manual: `docs/CONFIGURATION.md` and the JSON
+//! schema are made from them, so they are written for the person who edits the file. Paths are relative to the file they
+//! stand in; durations are written `500ms`, `10s`, `1m30s`, `1h`, `7d`; sizes `8KiB`, `10MiB`.
+
+mod client;
+mod endpoint;
+mod upstream;
+
+pub(crate) use client::{ClientShape, GrantsShape, KeyShape, KeysFileShape, KeyTypeWord, OwnerShape};
+pub(crate) use endpoint::{
+    ConstructWord, CorsShape, EndpointShape, ErrorsShape, DetailWord, FormatWord, RequiredShape, RouteShape, Rules,
+    TenantShape,
+};
+pub(crate) use upstream::{EjectionShape, HostShape, ServersShape, UpstreamShape};
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::problem::Report;
+use super::read::{At, ByteSize, Header, Map, Network, NoneOr, Nullable, OffOr, Shape, Span, shape, unexpected, words};
+use super::tree::{Kind, Node};
+use crate::client::Environment;
+
+pub(crate) const NO_RATE_LIMITS: &str = "rate limits are not in force yet: remove the field, and do not rely on it";
+
+shape! {
+    /// A whole configuration: where keygate listens, which services stand behind it, who may call what.
+    Document {
+        /// Addresses that callers connect to. Default: one listener on `127.0.0.1:8080`, without TLS. A change needs a
+        /// restart, renewed certificates do not.
+        listen: Option<At<Vec<ListenerShape>>>,
+        /// The listener for operators: health, metrics and administration. Default: `{ address: 127.0.0.1:9090 }`; `off`
+        /// for none. A change needs a restart.
+        admin: Option<OffOr<AdminShape>>,
+        /// A second address with health and metrics alone and nothing that can be changed, for example for Kubernetes and
+        /// Prometheus. Default: none. A change needs a restart.
+        observe: Option<ObserveShape>,
+        /// Number of worker threads. Default: one for each processor core. A change needs a restart.
+        workers: Option<At<usize>>,
+        /// The environment this gateway serves, such as `live`. Keys of another environment are refused. Default: none,
+        /// keys of every environment are good.
+        environment: Option<Environment>,
+        /// What the program writes about itself, on standard error. A change needs a restart.
+        log: Option<LogShape>,
+        /// One line for each request: `off`, `stdout`, or a map. Default: `{ output: stdout, format: json }`. A change
+        /// needs a restart.
+        access_log: Option<OffOr<AccessLogShape>>,
+        /// Proxies in front of this gateway, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Default: none;
+        /// these headers are replaced then. Listing a network that callers can reach lets them choose their address.
+        trusted_proxies: Option<Vec<Network>>,
+        /// Peers that may say on whose behalf a request is made (user, groups, `isbackoffice`). Default: none; these
+        /// headers are removed from everybody's requests. Whoever can connect from here can be anybody: list only other
+        /// gateways.
+        trusted_identity: Option<At<Vec<Network>>>,
+        /// Bounds on what one caller may take. A change needs a restart.
+        limits: Option<LimitsShape>,
+        /// How long callers may take. A change needs a restart.
+        timeouts: Option<TimeoutsShape>,
+        /// Where callers show their key; the first place that carries one counts. Default: headers `client-key`, `secret`
+        /// (deprecated) and `x-api-key`, then `bearer`, then the cookie `mia_client_key`. An endpoint may have its own.
+        credentials: Option<At<Vec<CredentialShape>>>,
+        /// Beginnings of the keys this gateway knows, such as `mb_live_`. They tell a key of ours in `Authorization` from
+        /// somebody else's token. Default: `kg_`.
+        key_prefixes: Option<Vec<KeyPrefixShape>>,
+        /// What the headers are called that tell upstreams who is calling. They are removed from every request that comes
+        /// in, whether they are set or not.
+        identity_headers: Option<IdentityHeadersShape>,
+        /// The shape of refusals; an endpoint may have its own.
+        errors: Option<ErrorsShape>,
+        /// Whether a client or key that states no permissions holds none. Default: `false`, it is not limited by
+        /// permissions then. An endpoint may have its own.
+        require_permissions: Option<bool>,
+        /// Refuse requests that did not come over TLS, as far as this gateway or a trusted proxy can tell. Default:
+        /// `false`. An endpoint may have its own.
+        https_only: Option<At<bool>>,
+        /// The services behind this gateway, by a name that endpoints refer to.
+        upstreams: Option<Map<UpstreamShape>>,
+        /// Files with keys. Their clients and those written here are in force together.
+        keys: Option<KeysShape>,
+        /// Clients and their keys, written here. Digests only, never a key.
+        clients: Option<Vec<ClientShape>>,
+        /// What may be called, and by whom. Paths that no endpoint governs are answered 404. Order does not matter: the
+        /// most specific path wins.
+        endpoints: At<Vec<EndpointShape>>,
+    }
+    gone {
+        "rate_limit" => NO_RATE_LIMITS,
+        "rate_limits" => NO_RATE_LIMITS,
+        "listeners" => "write `listen`",
+        "server" => "write `listen`",
+        "routes" => "write `endpoints`; routes stand below an endpoint",
+        "key_file" => "write `keys: { file: keys.yaml }`",
+        "store" => "keys cannot be kept in a database yet; write `keys: { file: keys.yaml }`",
+    }
+}
+
+shape! {
+    /// One address that callers connect to.
+    ListenerShape {
+        /// Address and port, such as `0.0.0.0:8080` or `[::]:8080`. `localhost` is `127.0.0.1`. Required.
+        address: At<String>,
+        /// What endpoints and metrics call it. Default: the address.
+        name: Option<At<String>>,
+        /// `http1`, or `h2c` for HTTP/2 without TLS beside it. Default: `http1`. With TLS both are spoken, whatever stands
+        /// here.
+        protocol: Option<ProtocolWord>,
+        /// Speak TLS here. Default: no.
+        tls: Option<TlsShape>,
+        /// Requests that come in here count as made from the back office: `isBackoffice` is true in expressions,
+        /// `allow_backoffice` replaces `allow`, and the peers here may name the user. Default: `false`. Never make such
+        /// a listener reachable by callers.
+        backoffice: Option<bool>,
+    }
+}
+
+words! {
+    /// What a listener without TLS speaks.
+    ProtocolWord {
+        /// HTTP/1.1 and 1.0.
+        Http1 = "http1",
+        /// HTTP/2 in clear text, and HTTP/1.1.
+        H2c = "h2c",
+    }
+}
+
+shape! {
+    /// The certificates of a listener. Their files are watched: a renewed certificate is in force without a restart.
+    TlsShape {
+        /// PEM file with the certificate and its chain. Needs `key` beside it.
+        certificate: Option<At<String>>,
+        /// PEM file with the private key. Nobody but the owner and the group may read it.
+        key: Option<At<String>>,
+        /// Several certificates instead; callers get the one for the name they ask for (SNI), or the first.
+        certificates: Option<At<Vec<CertificateShape>>>,
+    }
+    gone { "cert" => "write `certificate`" }
+}
+
+shape! {
+    /// One certificate and its key.
+    CertificateShape {
+        /// PEM file with the certificate and its chain. Required.
+        certificate: At<String>,
+        /// PEM file with the private key. Nobody but the owner and the group may read it. Required.
+        key: At<String>,
+    }
+    gone { "cert" => "write `certificate`" }
+}
+
+shape! {
+    /// The listener for operators.
+    AdminShape {
+        /// Address and port. Default: `127.0.0.1:9090`.
+        address: Option<At<String>>,
+        /// Allow an address that other machines can reach. Default: `false`. Put a firewall before it.
+        allow_remote: Option<bool>,
+    }
+}
+
+shape! {
+    /// The address for health and metrics.
+    ObserveShape {
+        /// Address and port, such as `0.0.0.0:9091`. Required.
+        address: At<String>,
+    }
+}
+
+shape! {
+    /// What the program writes about itself.
+    LogShape {
+        /// `error`, `warn`, `info`, `debug` or `trace`. Default: `info`.
+        level: Option<LevelWord>,
+        /// `text` or `json`. Default: `text`.
+        format: Option<LogFormatWord>,
+    }
+}
+
+words! {
+    /// How much is logged.
+    LevelWord {
+        /// What a person should look at.
+        Error = "error",
+        /// And what was coped with.
+        Warn = "warn",
+        /// And what one wants to see on a calm day.
+        Info = "info",
+        /// And what helps to find something.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How the log is written.
+    LogFormatWord {
+        /// For people.
+        Text = "text",
+        /// For programs.
+        Json = "json",
+    }
+}
+
+/// One line for each request. The word `stdout` is short for `{ output: stdout }`.
+#[derive(Debug, Clone)]
+pub(crate) enum AccessLogShape {
+    Stdout,
+    Map(AccessLogMap),
+}
+
+shape! {
+    /// One line for each request.
+    AccessLogMap {
+        /// `stdout`, or the path of a file that lines are appended to. Default: `stdout`.
+        output: Option<At<String>>,
+        /// `json`, or `combined` as Apache and nginx write it. Default: `json`.
+        format: Option<AccessFormatWord>,
+    }
+}
+
+words! {
+    /// How the access log is written.
+    AccessFormatWord {
+        /// One JSON object a line.
+        Json = "json",
+        /// The combined log format.
+        Combined = "combined",
+    }
+}
+
+impl Shape for AccessLogShape {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        match &node.kind {
+            Kind::Text { value, .. } if value == "stdout" => Some(Self::Stdout),
+            Kind::Map(_) => AccessLogMap::read(node, report).map(Self::Map),
+            _ => {
+                unexpected(node, "`off`, `stdout` or a map with `output` and `format`", report);
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for AccessLogShape {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AccessLog".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "const": "stdout" }, generator.subschema_for::<AccessLogMap>()] })
+    }
+}
+
+shape! {
+    /// Bounds on what one caller may take. What is beyond is refused before any other work is done.
+    LimitsShape {
+        /// The size of a request's line and headers together. Default: `32KiB`.
+        head: Option<At<ByteSize>>,
+        /// The number of header fields. Default: `100`.
+        headers: Option<At<usize>>,
+        /// The size of the target (path and query). Default: `8KiB`.
+        target: Option<At<ByteSize>>,
+        /// The size of a request's body, or `none`. Bodies are never stored, so a bound protects the upstream alone.
+        /// Default: `none`. An endpoint may have its own `max_body`.
+        body: Option<NoneOr<At<ByteSize>>>,
+        /// Open connections in all. Default: `10000`.
+        connections: Option<At<usize>>,
+        /// Open connections from one address, or `none`. Default: `none`, since many callers may share an address.
+        connections_per_address: Option<NoneOr<At<usize>>>,
+        /// Requests at once on one HTTP/2 connection. Default: `100`.
+        streams: Option<At<u32>>,
+    }
+    gone { "requests" => NO_RATE_LIMITS, "rate" => NO_RATE_LIMITS }
+}
+
+shape! {
+    /// How long callers may take.
+    TimeoutsShape {
+        /// For a TLS handshake. Default: `10s`.
+        tls_handshake: Option<Span>,
+        /// For the line and headers of a request, from the first byte or from the start of a connection. Default: `10s`.
+        head: Option<Span>,
+        /// For the next request on a connection. Default: `60s`.
+        idle: Option<Span>,
+        /// For a connection as a whole; requests in flight are finished. Default: `1h`.
+        age: Option<Span>,
+        /// Between two pieces of a request's body. Default: `30s`.
+        body: Option<Span>,
+        /// For a caller to take the next piece of a response. Default: `30s`.
+        write: Option<Span>,
+        /// For requests in flight when the program is told to stop. Default: `30s`.
+        drain: Option<Span>,
+    }
+}
+
+/// A place where callers show their key: the word `bearer`, or a map with `header` or `cookie`.
+#[derive(Debug, Clone)]
+pub(crate) enum CredentialShape {
+    /// `Authorization: Bearer`.
+    Bearer(super::tree::Position),
+    Map(CredentialMap),
+}
+
+shape! {
+    /// A place where callers show their key.
+    CredentialMap {
+        /// A header whose whole value is the key.
+        header: Option<At<Header>>,
+        /// A cookie whose value is the key. It counts only where no header carries one.
+        cookie: Option<At<String>>,
+        /// The place still works, its use is counted and logged. Default: `false`.
+        deprecated: Option<At<bool>>,
+    }
+}
+
+impl Shape for CredentialShape {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        match &node.kind {
+            Kind::Text { value, .. } if value.eq_ignore_ascii_case("bearer") => Some(Self::Bearer(node.at)),
+            Kind::Map(_) => CredentialMap::read(node, report).map(Self::Map),
+            Kind::Text { value, .. } => {
+                let hint = if value == "query" {
+                    "a key in a query ends up in logs and histories; it is not offered".to_owned()
+                } else {
+                    format!("write `bearer`, `{{ header: {value} }}` or `{{ cookie: {value} }}`")
+                };
+                report.error(node.at, "expected `bearer` or a map").hint(hint);
+                None
+            }
+            _ => {
+                unexpected(node, "`bearer`, or a map with `header` or `cookie`", report);
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for CredentialShape {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Credential".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "const": "bearer" }, generator.subschema_for::<CredentialMap>()] })
+    }
+}
+
+shape! {
+    /// How keys of one kind begin.
+    KeyPrefixShape {
+        /// The beginning, such as `mb_live_`. Required.
+        prefix: At<String>,
+        /// The type of the keys that begin so, when new ones are made. Default: `secret`.
+        r#type: Option<KeyTypeWord>,
+        /// The environment of the keys that begin so, when new ones are made. Default: none.
+        environment: Option<Environment>,
+    }
+}
+
+shape! {
+    /// Names of the headers that tell upstreams who is calling. `null` switches one off; it is removed from requests all
+    /// the same.
+    IdentityHeadersShape {
+        /// The client's type. Default: `client-type`.
+        client_type: Option<Nullable<Header>>,
+        /// The client's id. Default: `x-client-id`.
+        client_id: Option<Nullable<Header>>,
+        /// The key's id. Default: `x-client-key-id`.
+        client_key_id: Option<Nullable<Header>>,
+        /// The client's tenant. Default: `x-client-tenant`.
+        tenant: Option<Nullable<Header>>,
+        /// The key's environment. Default: `x-client-environment`.
+        environment: Option<Nullable<Header>>,
+        /// What client and key were granted, joined by commas. Default: `x-client-permissions`.
+        permissions: Option<Nullable<Header>>,
+        /// The client's groups, joined by commas. Default: `x-client-groups`.
+        groups: Option<Nullable<Header>>,
+        /// The user's id, if a trusted peer named one. Default: `miauserid`.
+        user_id: Option<Nullable<Header>>,
+        /// The user's groups, joined by commas. Default: `miausergroups`.
+        user_groups: Option<Nullable<Header>>,
+        /// The user's properties, a JSON object. Default: `miauserproperties`.
+        user_properties: Option<Nullable<Header>>,
+        /// `1` for requests from the back office, absent otherwise. Default: `isbackoffice`.
+        backoffice: Option<Nullable<Header>>,
+        /// More headers that upstreams believe and callers must not be able to send. Default: none.
+        reserved: Option<Vec<Header>>,
+    }
+}
+
+shape! {
+    /// Files with keys.
+    KeysShape {
+        /// A file: `.yaml` or `.yml` with `clients:` at its top, or `.jsonl` with one key a line, for very many of them.
+        file: Option<At<String>>,
+        /// Several files.
+        files: Option<At<Vec<At<String>>>>,
+        /// A file with 32 random bytes, raw, in hex or in base64, that `blake3-keyed` digests are made with. Nobody but the
+        /// owner and the group may read it. Needed if there are such digests.
+        pepper_file: Option<At<String>>,
+    }
+    gone {
+        "store" => "keys cannot be kept in a database yet; write `file: keys.yaml`",
+        "pepper" => "write `pepper_file` and put the pepper into a file of its own",
+    }
+}
