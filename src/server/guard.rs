@@ -14,6 +14,11 @@
 //! reader skips and the next one does not.
 
 use super::violation::Violation;
+use bytes::{CLASS, HOST, TOKEN, run, visible};
+
+mod bytes;
+mod chunk;
+mod request_line;
 
 /// The bounds of an HTTP/1 message's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,113 +321,6 @@ impl Guard {
         Ok(at + 1)
     }
 
-    fn step_method(&mut self, bytes: &[u8], at: usize) -> Result<usize, Violation> {
-        let stop = run(bytes, at, TOKEN);
-        self.remember(&bytes[at..stop]);
-        if self.part > METHOD_BYTES {
-            return Err(Violation::MethodTooLong);
-        }
-        let Some(&byte) = bytes.get(stop) else { return Ok(stop) };
-        match byte {
-            b' ' if self.part > 0 => {}
-            b'\n' => return Err(Violation::BareLineFeed),
-            _ => return Err(Violation::RequestLineInvalid),
-        }
-        let method = self.scratch.get(..self.part);
-        if method == Some(b"CONNECT") {
-            return Err(Violation::MethodConnect);
-        }
-        let is_options = method == Some(b"OPTIONS");
-        self.part = 0;
-        self.state = State::TargetStart { is_options };
-        Ok(stop + 1)
-    }
-
-    fn step_target(&mut self, bytes: &[u8], at: usize) -> Result<usize, Violation> {
-        let byte = bytes[at];
-        let stop = match self.state {
-            State::TargetStart { is_options } => {
-                self.state = match byte {
-                    b'/' => State::TargetPath,
-                    // `OPTIONS *` asks about the server as a whole; no other method has a target that is no path.
-                    b'*' if is_options => State::TargetStar,
-                    b'h' | b'H' => State::TargetScheme(0),
-                    b' ' | b'\r' => return Err(Violation::RequestLineInvalid),
-                    b'\n' => return Err(Violation::BareLineFeed),
-                    _ => return Err(Violation::TargetInvalid),
-                };
-                return Ok(at);
-            }
-            State::TargetScheme(place) => {
-                // `http://` or `https://`, in any case.
-                self.state = match (place, byte.to_ascii_lowercase()) {
-                    (0, b'h') | (1 | 2, b't') | (3, b'p') => State::TargetScheme(place + 1),
-                    (4, b's') => State::TargetScheme(5),
-                    (4 | 5, b':') => State::TargetScheme(6),
-                    (6, b'/') => State::TargetScheme(7),
-                    (7, b'/') => State::TargetAuthority { is_empty: true },
-                    _ => return Err(Violation::TargetInvalid),
-                };
-                return self.count_target(1).map(|()| at + 1);
-            }
-            State::TargetStar => at + usize::from(byte == b'*' && self.part == 0),
-            State::TargetAuthority { is_empty } => {
-                let stop = run(bytes, at, HOST);
-                self.state = State::TargetAuthority { is_empty: is_empty && stop == at };
-                stop
-            }
-            State::TargetPath => run(bytes, at, PATH),
-            _ => run(bytes, at, QUERY),
-        };
-        self.count_target(stop - at)?;
-        let Some(&byte) = bytes.get(stop) else { return Ok(stop) };
-        self.state = match (self.state, byte) {
-            (State::TargetAuthority { is_empty: true }, _) => return Err(Violation::TargetInvalid),
-            (_, b' ') => {
-                self.state = State::Version(0);
-                return Ok(stop + 1);
-            }
-            (State::TargetAuthority { .. }, b'/') => State::TargetPath,
-            (State::TargetAuthority { .. } | State::TargetPath, b'?') => State::TargetQuery,
-            (_, b'#') => return Err(Violation::TargetFragment),
-            (_, b'\r') => return Err(Violation::RequestLineInvalid),
-            (_, b'\n') => return Err(Violation::BareLineFeed),
-            (_, 0..0x20 | 0x7f) => return Err(Violation::ControlByte),
-            _ => return Err(Violation::TargetInvalid),
-        };
-        self.count_target(1).map(|()| stop + 1)
-    }
-
-    fn count_target(&mut self, bytes: usize) -> Result<(), Violation> {
-        self.part += bytes;
-        if self.part > self.limits.target_bytes { Err(Violation::TargetTooLong) } else { Ok(()) }
-    }
-
-    fn step_version(&mut self, bytes: &[u8], at: usize, place: u8) -> Result<usize, Violation> {
-        const VERSION: &[u8; 7] = b"HTTP/1.";
-        if place == 0 && bytes.get(at..at + 10) == Some(b"HTTP/1.1\r\n") {
-            self.is_version_1_0 = false;
-            self.state = State::FieldStart;
-            return Ok(at + 10);
-        }
-        let byte = bytes[at];
-        match place {
-            0..=4 | 6 if byte == VERSION[usize::from(place)] => {}
-            5 if byte == b'1' => {}
-            5 if byte.is_ascii_digit() => return Err(Violation::VersionUnsupported),
-            7 if byte == b'0' || byte == b'1' => self.is_version_1_0 = byte == b'0',
-            7 if byte.is_ascii_digit() => return Err(Violation::VersionUnsupported),
-            8 if byte == b'\r' => {
-                self.state = State::RequestLineFeed;
-                return Ok(at + 1);
-            }
-            _ if byte == b'\n' => return Err(Violation::BareLineFeed),
-            _ => return Err(Violation::RequestLineInvalid),
-        }
-        self.state = State::Version(place + 1);
-        Ok(at + 1)
-    }
-
     /// Reads as many whole plain header lines as there are; leaves the rest to the slower states.
     ///
     /// A line is taken here only if the slower states would take it; on anything else nothing of it is consumed, so
@@ -571,75 +469,6 @@ impl Guard {
         }
     }
 
-    fn step_chunk(&mut self, bytes: &[u8], mut at: usize) -> Result<usize, Violation> {
-        match self.state {
-            State::ChunkSize { mut digits, mut size } => {
-                while let Some(&byte) = bytes.get(at) {
-                    let Some(digit) = char::from(byte).to_digit(16) else { break };
-                    if digits == 16 {
-                        return Err(Violation::ChunkSizeInvalid);
-                    }
-                    // At most 15, so it fits.
-                    size = append_digit(size, 16, digit as u8).ok_or(Violation::ChunkSizeInvalid)?;
-                    digits += 1;
-                    at += 1;
-                }
-                self.state = match bytes.get(at) {
-                    None => State::ChunkSize { digits, size },
-                    Some(b'\n') => return Err(Violation::BareLineFeed),
-                    Some(_) if digits == 0 => return Err(Violation::ChunkSizeInvalid),
-                    Some(b'\r') => State::ChunkSizeLineFeed { size },
-                    Some(b';') => {
-                        self.count_extension(1)?;
-                        State::ChunkExtension { size }
-                    }
-                    Some(_) => return Err(Violation::ChunkSizeInvalid),
-                };
-                Ok((at + 1).min(bytes.len()))
-            }
-            State::ChunkExtension { size } => {
-                let stop = visible(bytes, at);
-                self.count_extension(stop - at)?;
-                match bytes.get(stop) {
-                    None => return Ok(stop),
-                    Some(b'\r') => self.state = State::ChunkSizeLineFeed { size },
-                    Some(b'\n') => return Err(Violation::BareLineFeed),
-                    Some(_) => return Err(Violation::ControlByte),
-                }
-                Ok(stop + 1)
-            }
-            State::ChunkSizeLineFeed { size } => {
-                if bytes[at] != b'\n' {
-                    return Err(Violation::BareCarriageReturn);
-                }
-                self.state = match size {
-                    0 => {
-                        self.is_in_trailers = true;
-                        self.section_left = TRAILER_BYTES;
-                        self.fields_left = TRAILER_COUNT;
-                        State::FieldStart
-                    }
-                    size => State::ChunkData(size),
-                };
-                Ok(at + 1)
-            }
-            State::ChunkDataReturn if bytes[at] == b'\r' => {
-                self.state = State::ChunkDataLineFeed;
-                Ok(at + 1)
-            }
-            State::ChunkDataLineFeed if bytes[at] == b'\n' => {
-                self.state = State::ChunkSize { digits: 0, size: 0 };
-                Ok(at + 1)
-            }
-            _ => Err(Violation::ChunkTerminatorInvalid),
-        }
-    }
-
-    fn count_extension(&mut self, bytes: usize) -> Result<(), Violation> {
-        self.extension_bytes += bytes;
-        if self.extension_bytes > CHUNK_EXTENSION_BYTES { Err(Violation::ChunkExtensionsTooLong) } else { Ok(()) }
-    }
-
     /// The empty line after the headers, or after the trailers.
     fn finish_head(&mut self) -> Result<(), Violation> {
         if self.is_in_trailers {
@@ -728,86 +557,6 @@ fn append_digit(number: u64, radix: u64, digit: u8) -> Option<u64> {
     let number = number.checked_mul(radix)?.checked_add(u64::from(digit))?;
     (number <= i64::MAX as u64).then_some(number)
 }
-
-/// The first place from `at` on whose byte is not of the class.
-#[inline]
-fn run(bytes: &[u8], at: usize, class: u8) -> usize {
-    let rest = &bytes[at..];
-    at + rest.iter().position(|byte| CLASS[usize::from(*byte)] & class == 0).unwrap_or(rest.len())
-}
-
-/// The first place from `at` on that holds a control byte other than a tab: what ends a value, well or badly.
-#[inline]
-fn visible(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * ONES;
-    loop {
-        // Eight bytes at a time. In each of the two tests the lowest mark is exact: a wrong mark can only stand above a
-        // right one, because it comes from its borrow.
-        while let Some(chunk) = bytes.get(at..at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
-            let word = u64::from_le_bytes(chunk);
-            let below_space = word.wrapping_sub(0x20 * ONES) & !word & HIGH;
-            let delete = word ^ (0x7f * ONES);
-            let delete = delete.wrapping_sub(ONES) & !delete & HIGH;
-            let found = below_space | delete;
-            if found != 0 {
-                at += found.trailing_zeros() as usize / 8;
-                break;
-            }
-            at += 8;
-        }
-        while let Some(&byte) = bytes.get(at) {
-            match byte {
-                b'\t' => {
-                    at += 1;
-                    break;
-                }
-                0..0x20 | 0x7f => return at,
-                _ => at += 1,
-            }
-        }
-        if at >= bytes.len() {
-            return bytes.len();
-        }
-    }
-}
-
-/// Bytes of methods and header names.
-const TOKEN: u8 = 1;
-/// Bytes of a path that every later reader takes as they stand. Bytes above ASCII belong in percent encoding.
-const PATH: u8 = 2;
-/// Bytes of a query.
-const QUERY: u8 = 4;
-/// Bytes of a host with its port: names, addresses, brackets. No user information, no list, no path.
-const HOST: u8 = 8;
-
-static CLASS: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut class = 0;
-        match byte as u8 {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => class |= TOKEN | HOST,
-            b'-' | b'.' | b'_' | b'~' | b'%' => class |= TOKEN | HOST,
-            b'!' | b'#' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' => class |= TOKEN,
-            b':' | b'[' | b']' => class |= HOST,
-            _ => {}
-        }
-        match byte as u8 {
-            b'#' | b'?' | b'<' | b'>' | b'`' => {}
-            0x21..=0x7e => class |= PATH,
-            _ => {}
-        }
-        match byte as u8 {
-            b'#' | b'"' | b'<' | b'>' => {}
-            0x21..=0x7e => class |= QUERY,
-            _ => {}
-        }
-        table[byte] = class;
-        byte += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! How many connections there may be: in all, and from one address.
 //!
-//! `app` makes one [`ConnectionLimits`] for all workers; an accept loop asks it for a [`Place`] for each new connection
+//! `app` makes one [`ConnectionLimits`] for all workers; an accept loop asks it for a place for each new connection
 //! and closes the connection at once if there is none. The place is given back when it is dropped.
 //!
 //! Shared memory is touched when a connection comes and when it goes, never by a request. An IPv6 client is counted by
