@@ -66,8 +66,8 @@ pub struct CanonicalPath<'a> {
 pub(super) struct Traits {
     /// It holds letters that another reader might fold to lower case.
     pub(super) letter_case: bool,
-    /// How often decoding changes its spelling: 0, 1, or 2 if an escape hides another one.
-    pub(super) decodes: u8,
+    /// There is another way to read it, or to spell it, than the way it was sent.
+    pub(super) is_odd: bool,
     /// It holds an encoded `;`, which a reader who decodes first takes for parameters.
     pub(super) encoded_semicolon: bool,
     /// It holds an encoded `?` or `#`, which a reader who decodes first takes for the path's end.
@@ -124,9 +124,7 @@ impl<'a> CanonicalPath<'a> {
                     _ if is_unreserved(hidden) => constructs.encoded_unreserved = true,
                     _ => {}
                 }
-                if is_pchar(hidden) || matches!(hidden, b'?' | b'#') || !is_upper {
-                    traits.decodes = 1;
-                }
+                traits.is_odd |= is_pchar(hidden) || matches!(hidden, b'/' | b'?' | b'#') || !is_upper;
                 traits.note_encoded(hidden);
                 decoded.push(hidden);
                 continue;
@@ -137,10 +135,12 @@ impl<'a> CanonicalPath<'a> {
                 0..0x20 | 0x7f => return Err(AmbiguousPath::Control),
                 0x80.. => return Err(AmbiguousPath::NotAscii),
                 b' ' | b'<' | b'>' | b'?' => return Err(AmbiguousPath::IllegalCharacter),
-                b';' => constructs.semicolon = true,
-                // Sent plain although it should be encoded: the encoded spelling is another reading.
-                _ if !is_pchar(byte) && byte != b'/' => traits.decodes = 1,
-                _ => {}
+                b';' => {
+                    constructs.semicolon = true;
+                    traits.is_odd = true;
+                }
+                // What is sent plain although it should be encoded has another spelling.
+                _ => traits.is_odd |= !is_pchar(byte) && byte != b'/',
             }
             decoded.push(byte);
         }
@@ -149,13 +149,10 @@ impl<'a> CanonicalPath<'a> {
         }
         traits.judge(&decoded)?;
         if let Some(twice) = decode_hidden(&decoded, &mut constructs, &mut traits)? {
-            traits.decodes = 2;
+            traits.is_odd = true;
             traits.judge(&twice)?;
         }
-        if traits.loose_end && raw.contains('%') {
-            // The blank at the end is seen only by those who decode.
-            traits.decodes = traits.decodes.max(1);
-        }
+        traits.is_odd |= traits.loose_end;
         Ok(Self { text: collapse(raw), constructs, traits })
     }
 

@@ -1,15 +1,15 @@
 //! The other ways in which a path could be read.
 //!
-//! The router asks [`every_reading`] after it has found a rule, with the question whether the same rule is found for
-//! another spelling of the path: decoded once or twice, with `%2F` as a slash, without `;parameters`, ended at an encoded
-//! `?`, without dots and blanks at the end of segments, and each of these with each other. Only what the path holds is
-//! tried, so that an ordinary path is never read again, and a very odd one a fixed number of times.
+//! Servers decode percent encoding, some twice; take `%2F` for a slash; strip `;parameters`; end the path at a `?` they
+//! have decoded; do not see dots or blanks at the end of a segment. They do so in any selection and order. The router asks
+//! [`every_reading`], after it has found a rule, whether the same rule is found for each path that comes out of that.
 //!
-//! A reading is never forwarded and never shown: it exists to be compared. Letter case is a way of its own to read any of
+//! Only what a path holds is tried: an ordinary path is never read again, and the work for the oddest one is limited. A
+//! reading is never forwarded and never shown: it exists to be compared. Letter case is a way of its own to read any of
 //! these, see [`Folded`].
 //!
-//! All readings share one spelling with patterns: what may stand plain in a segment stands plain, everything else as
-//! `%XX` in upper case.
+//! Readings are spelled like patterns: what may stand plain in a segment stands plain, everything else as `%XX` in upper
+//! case.
 
 use super::CanonicalPath;
 use super::path::{escape, is_pchar};
@@ -17,33 +17,17 @@ use super::path::{escape, is_pchar};
 /// The longest literal segment a pattern may hold, in bytes.
 pub(super) const MAX_LITERAL_BYTES: usize = 128;
 
-/// When `;parameters` are taken off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parameters {
-    Kept,
-    /// From a `;` that stood plain to the next plain slash, then the rest is decoded.
-    StrippedFirst,
-    /// After all decoding, up to the next slash there is then.
-    StrippedLast,
-}
+/// The most readings one path may have, and the most bytes they may have together. Paths that hold many odd things at
+/// once come near; they are refused, so that no request can make its reading expensive. A path of 8 KiB with one odd
+/// thing in it is well within.
+const MOST_READINGS: usize = 64;
+const MOST_BYTES: usize = 20 * 1024;
 
-/// One way to read a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reading {
-    /// How often it is decoded.
-    decodes: u8,
-    /// `%2F` separates segments.
-    splits: bool,
-    parameters: Parameters,
-    /// An encoded `?` or `#` ends the path.
-    ends: bool,
-    /// Dots and blanks at the end of a segment are not seen.
-    trims: bool,
-}
+/// Something that a server may do to a path. Gives nothing where it changes nothing; nothing makes a path longer.
+type Step = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// The most bytes that all readings of one path may have together. Only long paths that hold several odd things at once
-/// come near; they are refused, so that no request buys more than some tens of microseconds of reading.
-const MOST_BYTES: usize = 64 * 1024;
+const STEPS: [Step; 7] =
+    [decode, split, strip_parameters, cut_at_end_mark, trim::<b'.', b'.'>, trim::<b' ', b' '>, trim::<b'.', b' '>];
 
 /// Asks for every way to read a path, other than the way it was sent, whether it is acceptable.
 ///
@@ -53,133 +37,121 @@ pub(super) fn every_reading(
     path: &CanonicalPath<'_>,
     mut accepts: impl FnMut(&str) -> bool,
 ) -> Result<(), &'static str> {
-    let readings = Reading::all(path);
-    if readings.len().saturating_mul(path.as_str().len()) > MOST_BYTES {
-        return Err("the path is long and can be read in many ways");
+    if !path.traits().is_odd {
+        return Ok(());
     }
+    let mut readings = vec![path.as_str().as_bytes().to_vec()];
+    let mut bytes = path.as_str().len();
     let mut text = String::new();
-    for reading in readings {
-        reading.write(path.as_str(), &mut text);
+    let mut next = 0;
+    while let Some(reading) = readings.get(next) {
+        spell(reading, &mut text);
         if text != path.as_str() && !accepts(&text) {
             return Err("read in another way the path is governed by another rule");
         }
+        for changed in STEPS.iter().filter_map(|step| step(&readings[next])).collect::<Vec<_>>() {
+            if !readings.contains(&changed) {
+                bytes += changed.len();
+                readings.push(changed);
+            }
+        }
+        if bytes > MOST_BYTES || readings.len() > MOST_READINGS {
+            return Err("the path can be read in too many ways");
+        }
+        next += 1;
     }
     Ok(())
 }
 
-impl Reading {
-    /// All ways to read a path; none for an ordinary path, which then costs nothing.
-    fn all(path: &CanonicalPath<'_>) -> Vec<Self> {
-        let (traits, constructs) = (path.traits(), path.constructs());
-        let mut readings = Vec::new();
-        if traits.decodes == 0 && !constructs.encoded_slash && !constructs.semicolon && !traits.loose_end {
-            return readings;
-        }
-        let unless = |is_there: bool| if is_there { &[false, true][..] } else { &[false][..] };
-        let parameters = match (constructs.semicolon, traits.encoded_semicolon) {
-            (false, false) => &[Parameters::Kept][..],
-            (false, true) => &[Parameters::Kept, Parameters::StrippedLast],
-            (true, _) => &[Parameters::Kept, Parameters::StrippedFirst, Parameters::StrippedLast],
-        };
-        for decodes in 0..=traits.decodes {
-            for &splits in unless(constructs.encoded_slash) {
-                for &parameters in parameters {
-                    for &ends in unless(traits.encoded_end && decodes > 0) {
-                        for &trims in unless(traits.loose_end) {
-                            readings.push(Self { decodes, splits, parameters, ends, trims });
-                        }
-                    }
-                }
-            }
-        }
-        readings
-    }
-
-    /// Writes the path as this reader sees it.
-    fn write(self, path: &str, out: &mut String) {
-        let mut bytes = path.as_bytes().to_vec();
-        if self.parameters == Parameters::StrippedFirst {
-            bytes = map_segments(&bytes, without_parameters);
-        }
-        if self.decodes == 0 && self.splits {
-            bytes = decode(&bytes, |byte| byte == b'/');
-        }
-        for _ in 0..self.decodes {
-            bytes = decode(&bytes, |byte| self.splits || byte != b'/');
-        }
-        if self.ends
-            && let Some(end) = bytes.iter().position(|byte| matches!(byte, b'?' | b'#'))
-        {
-            bytes.truncate(end);
-        }
-        if self.parameters == Parameters::StrippedLast {
-            bytes = map_segments(&bytes, without_parameters);
-        }
-        if self.trims {
-            bytes = map_segments(&bytes, |segment| {
-                let kept = segment.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |last| last + 1);
-                &segment[..kept]
-            });
-        }
-        spell(&bytes, self.decodes > 0, out);
-    }
+/// Decodes once, all but slashes.
+fn decode(path: &[u8]) -> Option<Vec<u8>> {
+    replace_escapes(path, |hidden| hidden != b'/')
 }
 
-fn without_parameters(segment: &[u8]) -> &[u8] {
-    segment.split(|&byte| byte == b';').next().unwrap_or_default()
+/// Takes encoded slashes for slashes.
+fn split(path: &[u8]) -> Option<Vec<u8>> {
+    replace_escapes(path, |hidden| hidden == b'/')
 }
 
-fn map_segments(path: &[u8], change: impl Fn(&[u8]) -> &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    for (index, segment) in path.split(|&byte| byte == b'/').enumerate() {
+fn replace_escapes(path: &[u8], is_chosen: impl Fn(u8) -> bool) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut copied = 0;
+    for percent in memchr::memchr_iter(b'%', path) {
+        if let Some((hidden, _)) = escape(&path[percent + 1..]).filter(|&(hidden, _)| is_chosen(hidden)) {
+            out.extend_from_slice(&path[copied..percent]);
+            out.push(hidden);
+            copied = percent + 3;
+        }
+    }
+    if copied == 0 {
+        return None;
+    }
+    out.extend_from_slice(&path[copied..]);
+    Some(out)
+}
+
+/// Takes off what follows a `;` in each segment.
+fn strip_parameters(path: &[u8]) -> Option<Vec<u8>> {
+    memchr::memchr(b';', path)?;
+    let segments = path.split(|&byte| byte == b'/');
+    Some(join(segments.map(|segment| segment.split(|&byte| byte == b';').next().unwrap_or_default())))
+}
+
+/// Ends the path where a query or a fragment seems to begin.
+fn cut_at_end_mark(path: &[u8]) -> Option<Vec<u8>> {
+    memchr::memchr2(b'?', b'#', path).map(|end| path[..end].to_vec())
+}
+
+/// Takes off two kinds of characters at the end of each segment.
+fn trim<const ONE: u8, const OTHER: u8>(path: &[u8]) -> Option<Vec<u8>> {
+    memchr::memchr2(ONE, OTHER, path)?;
+    let is_seen = |&byte: &u8| byte != ONE && byte != OTHER;
+    let segments = path.split(|&byte| byte == b'/');
+    let trimmed =
+        join(segments.map(|segment| &segment[..segment.iter().rposition(is_seen).map_or(0, |last| last + 1)]));
+    (trimmed != path).then_some(trimmed)
+}
+
+fn join<'s>(segments: impl Iterator<Item = &'s [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (index, segment) in segments.enumerate() {
         if index > 0 {
             out.push(b'/');
         }
-        out.extend_from_slice(change(segment));
+        out.extend_from_slice(segment);
     }
     out
 }
 
-/// Decodes once the escapes that are chosen; others stay, in upper case.
-fn decode(bytes: &[u8], is_chosen: impl Fn(u8) -> bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
+/// Writes a reading in the spelling that patterns have, runs of slashes as one.
+fn spell(bytes: &[u8], out: &mut String) {
+    out.clear();
     let mut rest = bytes;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
-        match if byte == b'%' { escape(after) } else { None } {
-            None => out.push(byte),
+        let escaped = if byte == b'%' { escape(after) } else { None };
+        match escaped {
+            // An escape that this reader leaves alone. No pattern holds one of what may stand plain, so it matches none.
             Some((hidden, _)) => {
                 rest = &after[2..];
-                if is_chosen(hidden) { out.push(hidden) } else { push_escape(hidden, |byte| out.push(byte)) }
+                push_escape(hidden, out);
             }
-        }
-    }
-    out
-}
-
-/// Writes a path in the spelling that patterns have, runs of slashes as one.
-fn spell(bytes: &[u8], is_decoded: bool, out: &mut String) {
-    out.clear();
-    for (index, &byte) in bytes.iter().enumerate() {
-        // A `%` that decoding has left is data, but for the slash that was not to be one.
-        let is_kept_escape = byte == b'%' && (!is_decoded || bytes[index + 1..].starts_with(b"2F"));
-        if byte == b'/' {
-            if !out.ends_with('/') {
-                out.push('/');
+            None if byte == b'/' => {
+                if !out.ends_with('/') {
+                    out.push('/');
+                }
             }
-        } else if is_pchar(byte) || is_kept_escape || (!is_decoded && byte.is_ascii()) {
-            out.push(char::from(byte));
-        } else {
-            push_escape(byte, |byte| out.push(char::from(byte)));
+            None if is_pchar(byte) => out.push(char::from(byte)),
+            None => push_escape(byte, out),
         }
     }
 }
 
-fn push_escape(byte: u8, mut push: impl FnMut(u8)) {
+fn push_escape(byte: u8, out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    push(b'%');
-    push(DIGITS[usize::from(byte >> 4)]);
-    push(DIGITS[usize::from(byte & 15)]);
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
 /// A segment as a reader sees it who ignores letter case.

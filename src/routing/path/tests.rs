@@ -299,8 +299,9 @@ pub(crate) fn decode_leniently(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = 0;
     while at < text.len() {
-        let digits = text.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.filter(|_| text[at] == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let digit = |at: usize| text.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let byte =
+            digit(at + 1).zip(digit(at + 2)).filter(|_| text[at] == b'%').map(|(high, low)| (16 * high + low) as u8);
         out.push(byte.unwrap_or(text[at]));
         at += if byte.is_some() { 3 } else { 1 };
     }
