@@ -275,7 +275,9 @@ impl Background {
         for task in served {
             let _ = task.await;
         }
-        self.access_log.flush(Duration::from_secs(2));
+        if !self.access_log.flush(Duration::from_secs(2)) {
+            tracing::warn!("the last lines of the access log could not be written in time");
+        }
         outcome
     }
 }

@@ -244,3 +244,5 @@ fn read_yaml(
         }
     }
 }
+/// tmp
+pub fn read_pepper(_p: &std::path::Path) -> Result<Pepper, std::io::Error> { Err(std::io::Error::other("x")) }

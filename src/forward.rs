@@ -99,6 +99,12 @@ struct Shared {
     tunnels: Arc<Tunnels>,
 }
 
+impl std::fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Forwarder").field("idle_connections", &self.idle_connections()).finish_non_exhaustive()
+    }
+}
+
 impl Forwarder {
     /// Without any connection yet.
     #[must_use]

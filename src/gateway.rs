@@ -32,7 +32,7 @@ use crate::snapshot::{CurrentSnapshot, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::WorkerMetrics;
 
-use record::{Record, RecordedBody};
+use record::{CountedBody, Record, RecordedBody};
 use request_id::RequestIds;
 use response::Refusal;
 
@@ -107,11 +107,11 @@ impl Gateway {
 
     /// Takes a request from its head to its answer.
     pub async fn handle(&self, request: Request<RequestBody>, peer: &Arc<Peer>) -> Response<RecordedBody> {
-        let started = Instant::now();
+        let (started, at) = (Instant::now(), SystemTime::now());
         let snapshot = self.worker.shared.snapshot.load();
         let (mut parts, body) = request.into_parts();
         let seen = Seen::of(&parts, peer, &snapshot, &self.worker.request_ids);
-        let mut record = Record::begin(&self.worker.metrics, &self.worker.shared.access_log, started, &seen);
+        let mut record = Record::begin(&self.worker.metrics, &self.worker.shared.access_log, started, at);
 
         let outcome = self.walk(&mut parts, body, peer, &snapshot, &seen, &mut record).await;
         let mut response = match outcome {
@@ -126,7 +126,7 @@ impl Gateway {
         if let Ok(value) = header::HeaderValue::from_str(&seen.request_id) {
             response.headers_mut().insert(request_id::HEADER, value);
         }
-        record.answered(response, parts, seen, peer, snapshot)
+        record.answered(response, parts, seen, snapshot)
     }
 
     async fn walk(
@@ -159,11 +159,12 @@ impl Gateway {
             Admitted::Preflight(preflight) => return Ok(answer_preflight(&preflight, parts, record)),
         };
         self.note_deprecated_source(&permit);
+        let received = record.received();
         let permit = record.admitted(permit);
         if let Some(most) = permit.endpoint().max_body {
             body.limit(most).map_err(|_| Rejection::BodyTooLarge)?;
         }
-        let body = record.count(body);
+        let body = CountedBody::new(body, received);
 
         let authority = authority.to_owned();
         let upgrade = parts.extensions.remove::<OnUpgrade>();

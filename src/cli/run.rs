@@ -141,7 +141,12 @@ fn announce(next: Next) {
     }
     line(
         "in force",
-        &format!("{} endpoints, {} keys, generation {}", started.endpoints, started.keys, started.generation),
+        &format!(
+            "{}, {}, generation {}",
+            count(started.endpoints, "endpoint"),
+            count(started.keys, "key"),
+            started.generation
+        ),
     );
     let base = started.listening.first().cloned().unwrap_or_default();
     match secret {
@@ -154,4 +159,8 @@ fn announce(next: Next) {
         None => line("try", &format!("curl -i {base}/    and, with a key, curl -i -H \"X-Api-Key: $KEY\" {base}/")),
     }
     line("stop", "Ctrl-C; SIGHUP reads the configuration again");
+}
+
+fn count(number: usize, word: &str) -> String {
+    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }

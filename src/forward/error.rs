@@ -10,6 +10,8 @@ use std::io;
 
 use http::StatusCode;
 
+use crate::server;
+
 /// Why an upstream gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {

@@ -24,10 +24,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;
+use crate::admission::CredentialUse;
 use crate::client::KeyType;
 use crate::credential::{Extractor, Prefixes};
 use crate::identity::IdentityHeaders;
 use crate::keys::Timestamp;
+use crate::keys::testing::{api_key, client};
 use crate::policy::{PermissionRule, Policy};
 use crate::routing::{Endpoint, ErrorStyle, PathAdmissions, PathPattern, Place, Router, Rule};
 use crate::snapshot::Snapshot;
@@ -118,6 +120,11 @@ fn permit(endpoint: Endpoint) -> Permit {
         errors: ErrorStyle::default(),
     };
     Permit::for_test(Arc::new(snapshot), 0)
+}
+
+/// The same for a caller with the key `key_1` of the client `ann`, of type `cms`.
+fn known(permit: Permit, credential_use: CredentialUse) -> Permit {
+    permit.with_key(Arc::new(api_key("key_1", client("ann", "cms"))), credential_use)
 }
 
 fn peer() -> Peer {

@@ -21,7 +21,7 @@ use crate::body::{Body, BodyError};
 use crate::forward::ForwardError;
 use crate::keys::ApiKey;
 use crate::routing::{Endpoint, RuleRef};
-use crate::server::{Peer, RequestBody, RequestBodyError};
+use crate::server::{RequestBody, RequestBodyError};
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::{AccessLog, AccessRecord};
 use crate::telemetry::metrics::{RequestSample, WorkerMetrics};
@@ -45,6 +45,8 @@ pub(super) struct Record {
     metrics: WorkerMetrics,
     access_log: AccessLog,
     started: Instant,
+    /// When the head had arrived, for people.
+    at: SystemTime,
     outcome: Outcome,
     /// Code of a refusal or of an upstream's fault.
     code: Option<&'static str>,
@@ -57,11 +59,12 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(metrics: &WorkerMetrics, access_log: &AccessLog, started: Instant, _seen: &Seen) -> Self {
+    pub(super) fn begin(metrics: &WorkerMetrics, access_log: &AccessLog, started: Instant, at: SystemTime) -> Self {
         Self {
             metrics: metrics.clone(),
             access_log: access_log.clone(),
             started,
+            at,
             outcome: Outcome::Open,
             code: None,
             upstream: None,
@@ -102,9 +105,9 @@ impl Record {
         }
     }
 
-    /// Counts the bytes of the request's body on their way.
-    pub(super) fn count(&self, body: RequestBody) -> CountedBody {
-        CountedBody { body, received: self.received.clone() }
+    /// Where the bytes of the request's body are counted, if anybody will read the number.
+    pub(super) fn received(&self) -> Option<Arc<AtomicU64>> {
+        self.received.clone()
     }
 
     pub(super) fn upstream_answered(&mut self, after: Duration) {
@@ -159,14 +162,13 @@ impl Record {
         response: Response<Body>,
         parts: Parts,
         seen: Seen,
-        peer: &Arc<Peer>,
         snapshot: Arc<Snapshot>,
     ) -> Response<RecordedBody> {
         let status = response.status();
         let writes_log = self.access_log.is_on();
         let ending = Box::new(Ending {
             method: parts.method.clone(),
-            details: writes_log.then(|| Details { parts, seen, peer: Arc::clone(peer), at: SystemTime::now() }),
+            details: writes_log.then(|| Details { parts, seen, at: self.at }),
             record: self,
             snapshot,
             status,
@@ -193,7 +195,6 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 struct Details {
     parts: Parts,
     seen: Seen,
-    peer: Arc<Peer>,
     at: SystemTime,
 }
 
@@ -309,6 +310,12 @@ const CALLER_LEFT: u16 = 499;
 pub(super) struct CountedBody {
     body: RequestBody,
     received: Option<Arc<AtomicU64>>,
+}
+
+impl CountedBody {
+    pub(super) fn new(body: RequestBody, received: Option<Arc<AtomicU64>>) -> Self {
+        Self { body, received }
+    }
 }
 
 impl HttpBody for CountedBody {

@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
@@ -49,6 +49,7 @@ pub struct KeyTable {
     /// One bit per [`DigestScheme`] that was ever present.
     schemes: AtomicU8,
     pepper: ArcSwapOption<Pepper>,
+    is_loaded: AtomicBool,
 }
 
 impl KeyTable {
@@ -56,6 +57,12 @@ impl KeyTable {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether a set of keys, perhaps an empty one, was ever put in force. Until then nobody can be judged.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.is_loaded.load(Ordering::Acquire)
     }
 
     /// The number of secrets in the table.
@@ -126,6 +133,7 @@ impl KeyTable {
                 self.put(&record.key, secret);
             }
         }
+        self.is_loaded.store(true, Ordering::Release);
         outcome
     }
 

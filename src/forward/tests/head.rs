@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::admission::CredentialUse;
-use crate::keys::testing::{api_key, client};
 use crate::routing::PrefixSwap;
 
 /// What is written of ourselves into every head.
@@ -78,9 +76,7 @@ fn what_is_about_the_connection_ends_here() {
 #[test]
 fn connection_cannot_take_away_what_we_say() {
     let named = "x-forwarded-for, x-forwarded-proto, x-forwarded-host, x-request-id, host, client-type, x-client-id";
-    let permit = permit(default_endpoint());
-    let plain = api_key("key_1", client("ann", "cms"));
-    let permit = permit.with_key(Arc::new(plain), CredentialUse::AuthorizationIsOurs);
+    let permit = known(permit(default_endpoint()), CredentialUse::AuthorizationIsOurs);
     let (parts, peer) = (parts("GET /orders", &[("connection", named)]), peer());
     let head = head_of(&permit, &outgoing(&parts, &peer), &Empty::<Bytes>::new(), false);
     for field in [OURS, "host: api.example.com\r\n", "client-type: cms\r\n", "x-client-id: ann\r\n"] {
@@ -163,8 +159,7 @@ fn the_credential_ends_here() {
         (&[("authorization", "Bearer t")], "authorization: Bearer t"),
     ];
     check(|_| {}, rows);
-    let ours = permit(default_endpoint())
-        .with_key(Arc::new(api_key("key_1", client("ann", "cms"))), CredentialUse::AuthorizationIsOurs);
+    let ours = known(permit(default_endpoint()), CredentialUse::AuthorizationIsOurs);
     let (parts, peer) = (parts("GET /orders", &[("authorization", "Bearer k")]), peer());
     let head = head_of(&ours, &outgoing(&parts, &peer), &Empty::<Bytes>::new(), false);
     assert!(!head.contains("authorization"), "{head}");

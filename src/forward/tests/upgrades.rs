@@ -5,8 +5,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use super::*;
-use crate::admission::CredentialUse;
-use crate::keys::testing::{api_key, client};
 
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     sec-websocket-accept: x\r\n\r\n";
@@ -47,8 +45,8 @@ async fn caller(sender: Arc<Sender>) -> Conversation {
 
 async fn tunnel(said: &'static str) -> (Arc<Sender>, Conversation, Conversation) {
     let (origin, address) = Origin::start().await;
-    let permit = permit(endpoint(upstream(vec![server(address)])))
-        .with_key(Arc::new(api_key("key_1", client("ann", "cms"))), CredentialUse::AuthorizationIsNotOurs);
+    let permit = permit(endpoint(upstream(vec![server(address)])));
+    let permit = known(permit, CredentialUse::AuthorizationIsNotOurs);
     let sender = Arc::new(Sender::with(permit));
     let mut caller = caller(sender.clone()).await;
     caller.send(ASK).await;
