@@ -1,8 +1,246 @@
-//! x
+//! From the files a person wrote to the rules in force, or to everything that is wrong with them.
+//!
+//! [`load`] is called by `keygate check`, at start, and for each reload, always the same way; what checks will therefore
+//! load. It gives [`Loaded`], or all [`Problems`] at once, each with its place and a hint.
+//!
+//! ```text
+//! source   reads files with bounds, fills in variables, makes one digest of everything
+//! tree     YAML text -> a tree that knows where each value stands     (the only file that names the YAML library)
+//! read     tree -> document, every mistake reported
+//! compile  document -> settings, snapshot, keys; every check that needs more than one field
+//! ```
+//!
+//! A load changes nothing that is in force, and there is no half of one: whoever gets a [`Loaded`] got all of it. It reads
+//! files and resolves names, so that it may take seconds; call it where waiting harms nobody.
+//!
+//! The digest of a load covers every file it read. Two loads with the same digest are the same configuration, except for
+//! what the environment and the name servers said.
+
+mod compile;
+pub mod demo;
 mod document;
 mod problem;
+mod quick;
 mod read;
+mod reference;
+mod settings;
 mod source;
 mod tree;
+
 pub use problem::{Problem, Problems, Severity};
+pub use quick::{Quick, QuickUpstream, demonstration, quick};
+pub use reference::{reference, schema};
+pub use settings::{
+    AccessLogFormat, AccessLogOutput, AccessLogSettings, Limits, ListenerSettings, LogSettings, Protocol, Settings, Timeouts,
+};
 pub use source::Source;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use zeroize::Zeroizing;
+
+use crate::client::{Environment, KeyType};
+use crate::credential::Pepper;
+use crate::keys::{KeyRecord, Timestamp};
+use crate::snapshot::Snapshot;
+use compile::{Compiler, compile, read_keys_file};
+use document::Document;
+use problem::Report;
+use read::Shape as _;
+use source::{Access, Files, MAX_YAML_BYTES, Unreadable, fill_in};
+use tree::Node;
+
+/// A configuration that can be put in force.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is fixed at start.
+    pub settings: Settings,
+    /// The rules.
+    pub snapshot: Snapshot,
+    /// The keys.
+    pub keys: Vec<KeyRecord>,
+    /// What `blake3-keyed` digests are made with.
+    pub pepper: Option<Pepper>,
+    /// What a person should look at.
+    pub warnings: Problems,
+    /// Every file that was read.
+    pub watched_files: Vec<PathBuf>,
+    /// The certificates of the listeners that speak TLS.
+    pub certificates: Vec<ListenerCertificates>,
+    /// How new keys begin.
+    pub key_prefixes: Vec<KeyPrefix>,
+}
+
+/// How keys of one kind begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPrefix {
+    /// The beginning.
+    pub prefix: String,
+    /// The type of the keys that begin so.
+    pub key_type: KeyType,
+    /// Their environment.
+    pub environment: Option<Environment>,
+}
+
+/// The certificates of one listener; callers that ask for no name get the first.
+#[derive(Debug)]
+pub struct ListenerCertificates {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// At least one.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A certificate and its key as they were read. That they belong together is checked where they are used.
+pub struct CertificateFiles {
+    /// The certificate's file.
+    pub certificate: PathBuf,
+    /// The key's file.
+    pub key: PathBuf,
+    /// The chain in PEM form.
+    pub certificate_pem: Vec<u8>,
+    /// The key in PEM form; wiped when dropped.
+    pub key_pem: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for CertificateFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CertificateFiles")
+            .field("certificate", &self.certificate)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What to do with the host names of upstreams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Ask the system's resolver; a name that it does not know is a problem.
+    Resolve,
+    /// Take them for good, for a check away from the network they are for. The result must not be put in force: every name
+    /// stands for an address of nobody.
+    Assume,
+}
+
+/// What a load takes from outside of its files.
+pub struct Surroundings<'a> {
+    /// The environment variables.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// What to do with host names.
+    pub names: Names,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl Surroundings<'_> {
+    /// Those of this process.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { environment: &|name| std::env::var(name).ok(), names: Names::Resolve, now: SystemTime::now().into() }
+    }
+}
+
+/// Reads a configuration and everything it names. `generation` is the number the snapshot will have.
+///
+/// # Errors
+/// Everything that is wrong, warnings among it.
+pub fn load(source: &Source, generation: u64) -> Result<Loaded, Problems> {
+    load_in(source, generation, &Surroundings::system())
+}
+
+/// The same with the surroundings given.
+///
+/// # Errors
+/// Everything that is wrong, warnings among it.
+pub fn load_in(source: &Source, generation: u64, surroundings: &Surroundings<'_>) -> Result<Loaded, Problems> {
+    let mut report = Report::default();
+    let directory = match source {
+        Source::File(path) => path.parent().map(PathBuf::from).unwrap_or_default(),
+        Source::Stdin => PathBuf::new(),
+        Source::Text { directory, .. } => directory.clone(),
+    };
+    let mut files = Files::new(directory);
+    let name: Arc<str> = source.name().into();
+    let read = match source {
+        Source::File(path) => files.read(path, MAX_YAML_BYTES),
+        Source::Stdin => source::read_stdin().map(|bytes| (bytes, Access::default())),
+        Source::Text { text, .. } => Ok((Zeroizing::new(text.clone().into_bytes()), Access::default())),
+    };
+    if !matches!(source, Source::File(_))
+        && let Ok((bytes, _)) = &read
+    {
+        files.note_text(bytes);
+    }
+    let root = read_yaml(&name, read, surroundings, &mut report);
+    let document = root.and_then(|root| Document::read(&root, &mut report));
+    let compiled = document.and_then(|document| {
+        let compiler = Compiler { report: &mut report, files: &mut files, names: surroundings.names, now: surroundings.now };
+        let mut keys_file = |compiler: &mut Compiler<'_>, file: &read::At<String>, keys: &mut compile::KeySet| {
+            read_keys_file(compiler, file, keys, surroundings);
+        };
+        compile(&document, generation, &mut keys_file, compiler)
+    });
+    let problems_found = report.errors() > 0;
+    let problems = report.finish();
+    let (content_digest, watched_files) = files.finish();
+    match compiled {
+        Some(compiled) if !problems_found => Ok(Loaded {
+            settings: compiled.settings,
+            snapshot: Snapshot { content_digest, ..compiled.snapshot },
+            keys: compiled.keys,
+            pepper: compiled.pepper,
+            warnings: problems,
+            watched_files,
+            certificates: compiled.certificates,
+            key_prefixes: compiled.key_prefixes,
+        }),
+        _ => Err(problems),
+    }
+}
+
+/// Makes a tree of a YAML file that was read, with variables filled in, and takes it among the sources of the report.
+fn read_yaml(
+    name: &Arc<str>,
+    read: Result<(Zeroizing<Vec<u8>>, Access), Unreadable>,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<Node> {
+    let (bytes, access) = match read {
+        Ok(read) => read,
+        Err(why) => {
+            let source = report.add_source(Arc::clone(name), None);
+            report.error(Report::whole(source), format!("the file {}", why.0));
+            return None;
+        }
+    };
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let source = report.add_source(Arc::clone(name), None);
+            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            report.error(Report::whole(source), format!("the file is not UTF-8 text; the first bad byte is in line {line}"));
+            return None;
+        }
+    };
+    let source = report.add_source(Arc::clone(name), Some(text.into()));
+    if access.others_write {
+        report
+            .warning(Report::whole(source), "every user of this machine can write this file, and thereby change the rules")
+            .hint("`chmod o-w`");
+    }
+    match tree::parse(text, source) {
+        Ok(mut root) => {
+            if root.at.line == 0 {
+                root.at = tree::Position { source, line: 1, column: 1 };
+            }
+            fill_in(&mut root, surroundings.environment, report);
+            Some(root)
+        }
+        Err(error) => {
+            report.error(error.at, format!("this is not YAML: {}", error.message)).maybe_hint(error.hint.map(str::to_owned));
+            None
+        }
+    }
+}

@@ -214,15 +214,14 @@ macro_rules! shape {
         $(#[$meta])*
         #[derive(Debug, Clone, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
+        #[allow(dead_code, reason = "notes for people are read and checked, and then nobody asks for them")]
         pub(crate) struct $name {
             $( $(#[$field_meta])* pub $field: $type, )*
             /// Where the map begins.
             #[schemars(skip)]
-            #[allow(dead_code, reason = "not every shape is reported as a whole")]
             pub at: $crate::config::tree::Position,
             /// Something in it could not be read: nothing follows from a field that is absent.
             #[schemars(skip)]
-            #[allow(dead_code, reason = "not every shape has checks that depend on it")]
             pub is_broken: bool,
         }
 

@@ -72,6 +72,17 @@ impl Unreadable {
     }
 }
 
+/// Reads standard input, as much of it as a YAML file may hold.
+pub(crate) fn read_stdin() -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = io::stdin().lock().take(MAX_YAML_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Unreadable::from_io(&error))?;
+    if bytes.len() as u64 > MAX_YAML_BYTES {
+        return Err(Unreadable(format!("is larger than {MAX_YAML_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// Who besides the owner may do what with a file. All false where the system knows no such thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Access {
@@ -120,8 +131,8 @@ impl Files {
     }
 
     /// Takes a text into the digest that came from no file.
-    pub fn note_text(&mut self, text: &str) {
-        self.note(Path::new(""), text.as_bytes());
+    pub fn note_text(&mut self, text: &[u8]) {
+        self.note(Path::new(""), text);
     }
 
     /// Reads a whole file of at most `limit` bytes.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::client::{ClientId, ClientType, Environment, Group, Permission, Tenant};
+use crate::client::{ClientId, ClientType, Environment, Group, KeyType, Permission, Tenant};
 use crate::config::document::NO_RATE_LIMITS;
 use crate::config::problem::Report;
 use crate::config::read::{At, Map, Moment, Network, Shape, shape, unexpected, words};
@@ -123,6 +123,15 @@ words! {
         Secret = "secret",
         /// In browsers and apps.
         Publishable = "publishable",
+    }
+}
+
+impl From<KeyTypeWord> for KeyType {
+    fn from(word: KeyTypeWord) -> Self {
+        match word {
+            KeyTypeWord::Secret => Self::Secret,
+            KeyTypeWord::Publishable => Self::Publishable,
+        }
     }
 }
 

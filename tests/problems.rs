@@ -1,0 +1,209 @@
+//! Bad configurations and the exact report of each.
+//!
+//! Each `tests/problems/*.yaml` is loaded as it stands and its report compared with the `.txt` beside it. Run with
+//! `KEYGATE_BLESS=1` to write the reports anew, and read what changed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use keygate::config::{Loaded, Names, Problems, Source, Surroundings, load_in};
+use keygate::keys::Timestamp;
+
+/// 2025-06-01T00:00:00Z
+const NOW: i64 = 1_748_736_000_000;
+
+fn load(path: &Path) -> Result<Loaded, Problems> {
+    let environment = |name: &str| (name == "SET").then(|| "value".to_owned());
+    let surroundings =
+        Surroundings { environment: &environment, names: Names::Assume, now: Timestamp::from_millis(NOW) };
+    load_in(&Source::File(path.to_owned()), 1, &surroundings)
+}
+
+fn report(path: &Path) -> String {
+    let directory = path.parent().map(|parent| format!("{}/", parent.display())).unwrap_or_default();
+    let text = match load(path) {
+        Ok(loaded) => loaded.warnings.to_string(),
+        Err(problems) => problems.to_string(),
+    };
+    text.replace(&directory, "")
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the mode can be set");
+}
+
+#[test]
+fn each_bad_configuration_has_its_report() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/problems");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(&directory).expect("a directory").map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    assert!(files.len() > 20);
+    // A checkout may give any mode; the reports here are about other things.
+    for name in ["files/keys.yaml", "files/keys.jsonl"] {
+        set_mode(&directory.join(name), 0o640);
+    }
+    let mut wrong = BTreeMap::new();
+    for path in files {
+        let found = report(&path);
+        let expected = path.with_extension("txt");
+        if std::env::var_os("KEYGATE_BLESS").is_some() {
+            fs::write(&expected, &found).expect("written");
+        }
+        if fs::read_to_string(&expected).unwrap_or_default() != found {
+            wrong.insert(path, found);
+        }
+    }
+    for (path, found) in &wrong {
+        println!("--- {}\n{found}", path.display());
+    }
+    assert!(wrong.is_empty(), "{} reports are not as expected", wrong.len());
+}
+
+#[test]
+fn no_report_shows_what_may_be_a_key() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/problems");
+    for entry in fs::read_dir(&directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let found = report(&path);
+            for secret in ["kg_live_9aXk2mQ7rTz1bV8cN4dW0eY5", "9aXk2mQ7rTz1bV8cN4dW0eY5", "hunter2"] {
+                assert!(!found.contains(secret), "{}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_short_example_loads_without_a_word() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway.yaml");
+    let loaded = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    for (record, known) in loaded.keys.iter().zip(keygate::config::demo::DEMO_KEYS) {
+        assert_eq!(record.key.client.id.as_str(), known.client);
+        assert_eq!(keygate::config::demo::published(&record.secrets[0].digest), Some(known));
+    }
+}
+
+/// Writes the complete example with everything it refers to into a directory of its own.
+fn complete() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str, mode| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("written");
+        set_mode(&path, mode);
+        path
+    };
+    let certified = rcgen::generate_simple_self_signed(["big.example".to_owned()]).expect("a certificate");
+    write("certificate.pem", &certified.cert.pem(), 0o644);
+    write("ca.pem", &certified.cert.pem(), 0o644);
+    write("certificate-key.pem", &certified.signing_key.serialize_pem(), 0o600);
+    write("pepper", &"5a".repeat(32), 0o600);
+    write("keys.yaml", "clients: []\n", 0o640);
+    write("more-keys.jsonl", "", 0o640);
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples/complete.yaml"));
+    let path = write("complete.yaml", &text.expect("the example"), 0o644);
+    (directory, path)
+}
+
+#[test]
+fn the_complete_example_loads_without_a_word_and_states_the_defaults() {
+    let (directory, path) = complete();
+    let loaded = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    assert_eq!(loaded.watched_files.len(), 7, "{:?}", loaded.watched_files);
+    assert_eq!(loaded.certificates.len(), 2);
+
+    let bare = directory.path().join("bare.yaml");
+    let text = "upstreams: { orders: { url: \"http://127.0.0.1:9000\" } }\n\
+        endpoints: [{ name: orders, path: /orders, api_key: required }]\n";
+    fs::write(&bare, text).expect("written");
+    let bare = load(&bare).unwrap_or_else(|problems| panic!("{problems}"));
+    let (given, usual) = (&loaded.settings, &bare.settings);
+    assert_eq!(given.listeners[0], usual.listeners[0]);
+    assert_eq!(
+        (given.admin, given.limits, given.timeouts, given.log, &given.access_log),
+        (usual.admin, usual.limits, usual.timeouts, usual.log, &usual.access_log)
+    );
+    let differences = given.differences(usual);
+    assert_eq!(differences, ["listen", "observe", "workers"]);
+
+    let endpoint = |loaded: &Loaded, name: &str| {
+        let all = loaded.snapshot.router.endpoints();
+        all.iter().find(|endpoint| &*endpoint.name == name).map(std::sync::Arc::clone).expect("the endpoint")
+    };
+    let (given, usual) = (endpoint(&loaded, "orders"), endpoint(&bare, "orders"));
+    assert_eq!(given.extractor.sources(), usual.extractor.sources());
+    assert_eq!((given.admits, given.case_distinct, given.errors), (usual.admits, usual.case_distinct, usual.errors));
+    assert_eq!((&given.upgrades, given.max_body), (&usual.upgrades, usual.max_body));
+    assert_eq!(given.base.policy.key_types, usual.base.policy.key_types);
+    let big = &endpoint(&loaded, "customers").upstream;
+    assert_eq!(big.timeouts, usual.upstream.timeouts);
+    assert_eq!(big.ejection, usual.upstream.ejection);
+    assert_eq!((big.idle_timeout, big.max_idle, &big.host), (usual.upstream.idle_timeout, usual.upstream.max_idle, &usual.upstream.host));
+}
+
+#[test]
+fn files_with_secrets_must_be_kept_from_others() {
+    let (directory, path) = complete();
+    for name in ["certificate-key.pem", "pepper"] {
+        set_mode(&directory.path().join(name), 0o604);
+        let problems = load(&path).expect_err(name).to_string();
+        assert!(problems.contains("can be read or written by every user of this machine"), "{problems}");
+        set_mode(&directory.path().join(name), 0o640);
+        assert!(load(&path).is_ok(), "a group may read {name}");
+    }
+    set_mode(&directory.path().join("keys.yaml"), 0o644);
+    assert_eq!(load(&path).expect("only a warning").warnings.warnings(), 1);
+    set_mode(&directory.path().join("keys.yaml"), 0o646);
+    assert!(load(&path).is_err());
+}
+
+#[test]
+fn any_change_of_any_file_changes_the_digest() {
+    let (directory, path) = complete();
+    let digest = || load(&path).unwrap_or_else(|problems| panic!("{problems}")).snapshot.content_digest;
+    let before = digest();
+    assert_eq!(before, digest());
+    for name in ["complete.yaml", "keys.yaml", "more-keys.jsonl", "certificate.pem", "ca.pem"] {
+        let path = directory.path().join(name);
+        let text = fs::read_to_string(&path).expect("read");
+        fs::write(&path, format!("{text}\n")).expect("written");
+        assert_ne!(before, digest(), "{name}");
+        fs::write(&path, text).expect("written");
+    }
+    assert_eq!(before, digest());
+}
+
+#[test]
+fn very_many_keys_are_read_as_lines() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let keys = directory.path().join("keys.jsonl");
+    let mut text = String::new();
+    for number in 0..100_000 {
+        text.push_str(&format!(
+            "{{\"client\":\"c{}\",\"client_type\":\"partner\",\"tenant\":\"t{}\",\"id\":\"key_{number}\",\"digest\":\"blake3:{number:064x}\",\"permissions\":[\"orders.read\"]}}\n",
+            number / 10,
+            number / 10
+        ));
+    }
+    fs::write(&keys, &text).expect("written");
+    set_mode(&keys, 0o640);
+    let path = directory.path().join("gateway.yaml");
+    let yaml = "upstreams: { e: { echo: true } }\nkeys: { file: keys.jsonl }\n\
+        endpoints: [{ name: all, path: /, client_types: [partner] }]\n";
+    fs::write(&path, yaml).expect("written");
+
+    let begin = std::time::Instant::now();
+    let loaded = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    println!("100,000 keys in {:?}", begin.elapsed());
+
+    assert_eq!(loaded.keys.len(), 100_000);
+    let (first, second) = (&loaded.keys[0].key, &loaded.keys[9].key);
+    assert!(std::sync::Arc::ptr_eq(&first.client, &second.client), "keys of one client share it");
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+}
