@@ -31,7 +31,8 @@ pub use problem::{Problem, Problems, Severity};
 pub use quick::{Quick, QuickUpstream, demonstration, quick};
 pub use reference::{reference, schema};
 pub use settings::{
-    AccessLogFormat, AccessLogOutput, AccessLogSettings, Limits, ListenerSettings, LogSettings, Protocol, Settings, Timeouts,
+    AccessLogFormat, AccessLogOutput, AccessLogSettings, Limits, ListenerSettings, LogSettings, Protocol, Settings,
+    Timeouts,
 };
 pub use source::Source;
 
@@ -176,7 +177,8 @@ pub fn load_in(source: &Source, generation: u64, surroundings: &Surroundings<'_>
     let root = read_yaml(&name, read, surroundings, &mut report);
     let document = root.and_then(|root| Document::read(&root, &mut report));
     let compiled = document.and_then(|document| {
-        let compiler = Compiler { report: &mut report, files: &mut files, names: surroundings.names, now: surroundings.now };
+        let compiler =
+            Compiler { report: &mut report, files: &mut files, names: surroundings.names, now: surroundings.now };
         let mut keys_file = |compiler: &mut Compiler<'_>, file: &read::At<String>, keys: &mut compile::KeySet| {
             read_keys_file(compiler, file, keys, surroundings);
         };
@@ -220,18 +222,30 @@ fn read_yaml(
         Err(error) => {
             let source = report.add_source(Arc::clone(name), None);
             let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-            report.error(Report::whole(source), format!("the file is not UTF-8 text; the first bad byte is in line {line}"));
+            report.error(
+                Report::whole(source),
+                format!("the file is not UTF-8 text; the first bad byte is in line {line}"),
+            );
             return None;
         }
     };
     let source = report.add_source(Arc::clone(name), Some(text.into()));
     if access.others_write {
         report
-            .warning(Report::whole(source), "every user of this machine can write this file, and thereby change the rules")
+            .warning(
+                Report::whole(source),
+                "every user of this machine can write this file, and thereby change the rules",
+            )
             .hint("`chmod o-w`");
     }
     match tree::parse(text, source) {
         Ok(mut root) => {
+            if root.kind == tree::Kind::Null {
+                report
+                    .error(Report::whole(source), "the file is empty")
+                    .hint("docs/CONFIGURATION.md explains every field");
+                return None;
+            }
             if root.at.line == 0 {
                 root.at = tree::Position { source, line: 1, column: 1 };
             }
@@ -239,7 +253,9 @@ fn read_yaml(
             Some(root)
         }
         Err(error) => {
-            report.error(error.at, format!("this is not YAML: {}", error.message)).maybe_hint(error.hint.map(str::to_owned));
+            report
+                .error(error.at, format!("this is not YAML: {}", error.message))
+                .maybe_hint(error.hint.map(str::to_owned));
             None
         }
     }

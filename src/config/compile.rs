@@ -19,10 +19,10 @@ use std::sync::Arc;
 
 use super::document::{DetailWord, Document, ErrorsShape, FormatWord, KeysFileShape, KeysShape};
 use super::problem::{Report, did_you_mean};
+use super::read::Shape as _;
 use super::read::{At, OffOr};
 use super::source::{Access, Files, MAX_PEM_BYTES, MAX_YAML_BYTES};
 use super::tree::Position;
-use super::read::Shape as _;
 use super::{KeyPrefix, ListenerCertificates, Names, Settings, Surroundings, read_yaml};
 use crate::client::ClientType;
 use crate::credential::Pepper;
@@ -68,17 +68,16 @@ impl Compiler<'_> {
         if access.others_read || access.others_write {
             let shown = self.files.resolve(&path.value);
             self.report
-                .error(path.at, format!("{what} `{}` can be read or written by every user of this machine", shown.display()))
+                .error(
+                    path.at,
+                    format!("{what} `{}` can be read or written by every user of this machine", shown.display()),
+                )
                 .hint("keep it to its owner (and a group at most): `chmod 600` or `chmod 640`");
         }
         Some(bytes)
     }
 
-    fn read_bounded(
-        &mut self,
-        path: &At<String>,
-        what: &str,
-    ) -> Option<(zeroize::Zeroizing<Vec<u8>>, Access)> {
+    fn read_bounded(&mut self, path: &At<String>, what: &str) -> Option<(zeroize::Zeroizing<Vec<u8>>, Access)> {
         let resolved = self.files.resolve(&path.value);
         match self.files.read(&resolved, MAX_PEM_BYTES) {
             Ok(read) => Some(read),
@@ -112,7 +111,11 @@ pub(super) fn compile(
         read_keys_file(&mut compiler, &file, &mut keys);
     }
     keys.check_unique(compiler.report);
-    keys.check_schemes(pepper.is_some(), document.keys.as_ref().and_then(|keys| keys.pepper_file.as_ref()), compiler.report);
+    keys.check_schemes(
+        pepper.is_some(),
+        document.keys.as_ref().and_then(|keys| keys.pepper_file.as_ref()),
+        compiler.report,
+    );
     keys.check_published(&settings.listeners, compiler.report);
 
     let names = compiler.identity_names(document);
@@ -129,7 +132,7 @@ pub(super) fn compile(
     };
     let endpoints = compiler.endpoints(&context);
     compiler.warn_of_unheld(document, &endpoints, &keys);
-    compiler.warn_of_trust(document, &settings, &endpoints);
+    compiler.warn_of_trust(document, &settings);
     let router = compiler.router(endpoints, document)?;
     let snapshot = Snapshot {
         generation,
@@ -138,7 +141,12 @@ pub(super) fn compile(
         router,
         identity: IdentityHeaders::new(names.names, names.reserved),
         trusted_proxies: document.trusted_proxies.iter().flatten().map(|network| network.0).collect(),
-        trusted_identity: document.trusted_identity.iter().flat_map(|list| &list.value).map(|network| network.0).collect(),
+        trusted_identity: document
+            .trusted_identity
+            .iter()
+            .flat_map(|list| &list.value)
+            .map(|network| network.0)
+            .collect(),
         environment: document.environment.clone(),
         errors,
     };
@@ -218,11 +226,14 @@ fn key_files(keys: Option<&KeysShape>, compiler: &mut Compiler<'_>) -> Vec<At<St
     let Some(keys) = keys else { return Vec::new() };
     let mut files: Vec<At<String>> = keys.file.iter().cloned().collect();
     files.extend(keys.files.iter().flat_map(|list| list.value.iter().cloned()));
-    for (index, file) in files.iter().enumerate() {
-        if files[..index].iter().any(|earlier| earlier.value == file.value) {
+    let mut named = BTreeSet::new();
+    files.retain(|file| {
+        let is_new = named.insert(file.value.clone());
+        if !is_new {
             compiler.report.error(file.at, format!("the file `{}` is named twice", file.value));
         }
-    }
+        is_new
+    });
     if files.is_empty() && keys.pepper_file.is_none() && !keys.is_broken {
         compiler.report.error(keys.at, "no file is named").hint("write `file: keys.yaml`, or remove `keys`");
     }
@@ -260,9 +271,12 @@ impl Compiler<'_> {
         let described: Vec<_> = endpoints
             .iter()
             .map(|endpoint| {
-                let shape = list.iter().find(|shape| shape.name.value == *endpoint.name);
-                let routes: Vec<_> =
-                    shape.iter().flat_map(|shape| shape.routes.iter().flatten()).map(|route| route.r#match.at).collect();
+                let shape = endpoints::shape_of(endpoint, list);
+                let routes: Vec<_> = shape
+                    .iter()
+                    .flat_map(|shape| shape.routes.iter().flatten())
+                    .map(|route| route.r#match.at)
+                    .collect();
                 (Arc::clone(&endpoint.name), endpoint.place.clone(), shape.map(|shape| shape.path.at), routes)
             })
             .collect();
@@ -285,11 +299,17 @@ impl Compiler<'_> {
                         .hint("keep one of them");
                 }
                 Some(_) => {
-                    self.report.error(at, format!("endpoint `{with}` ({with_place}) has a route for the same method and path"));
+                    self.report.error(
+                        at,
+                        format!("endpoint `{with}` ({with_place}) has a route for the same method and path"),
+                    );
                 }
                 None => {
                     self.report
-                        .error(at, format!("endpoint `{with}` ({with_place}) claims the same paths with the same right"))
+                        .error(
+                            at,
+                            format!("endpoint `{with}` ({with_place}) claims the same paths with the same right"),
+                        )
                         .hint("give one of them another path, host or listener, or make them one endpoint");
                 }
             }
@@ -304,9 +324,12 @@ impl Compiler<'_> {
             if let Some(endpoint) = first
                 && self.report.errors() == 0
             {
-                let at = document.endpoints.value.iter().find(|shape| shape.name.value == *endpoint.name);
+                let at = endpoints::shape_of(endpoint, &document.endpoints.value);
                 self.report
-                    .warning(at.map_or(document.at, |shape| shape.at), "there are no keys: endpoints that need one refuse everybody")
+                    .warning(
+                        at.map_or(document.at, |shape| shape.at),
+                        "there are no keys: endpoints that need one refuse everybody",
+                    )
                     .hint("write `keys: { file: keys.yaml }` or `clients:`");
             }
             return;
@@ -324,12 +347,11 @@ impl Compiler<'_> {
         }
         for rules in &rules {
             for word in rules::client_types_of(rules) {
-                let is_new = !held.client_types.contains(word.value.as_str()) && warned.insert((0, word.value.to_string()));
+                let is_new =
+                    !held.client_types.contains(word.value.as_str()) && warned.insert((0, word.value.to_string()));
                 if is_new {
                     let hint = did_you_mean(word.value.as_str(), held.client_types.iter().copied());
-                    self.report
-                        .warning(word.at, format!("no client is of the type `{}`", word.value))
-                        .maybe_hint(hint);
+                    self.report.warning(word.at, format!("no client is of the type `{}`", word.value)).maybe_hint(hint);
                 }
             }
             for word in rules::permissions_of(rules) {
@@ -355,7 +377,7 @@ impl Compiler<'_> {
     }
 
     /// What is allowed and should be looked at.
-    fn warn_of_trust(&mut self, document: &Document, settings: &Settings, endpoints: &[Endpoint]) {
+    fn warn_of_trust(&mut self, document: &Document, settings: &Settings) {
         if let Some(trusted) = document.trusted_identity.as_ref().filter(|list| !list.value.is_empty()) {
             self.report
                 .warning(trusted.at, "whoever connects from these networks can act as any user")
@@ -366,17 +388,14 @@ impl Compiler<'_> {
         if has_tls || has_proxies {
             return;
         }
-        let written = document.https_only.iter().chain(
-            document.endpoints.value.iter().flat_map(|shape| {
-                shape.https_only.iter().chain(shape.routes.iter().flatten().filter_map(|route| route.https_only.as_ref()))
-            }),
-        );
+        let written = document.https_only.iter().chain(document.endpoints.value.iter().flat_map(|shape| {
+            shape.https_only.iter().chain(shape.routes.iter().flatten().filter_map(|route| route.https_only.as_ref()))
+        }));
         if let Some(first) = written.into_iter().find(|flag| flag.value) {
             self.report
                 .warning(first.at, "no listener speaks TLS and no proxy is trusted: every request is refused")
                 .hint("give a listener `tls`, or list the proxy that ends TLS in `trusted_proxies`");
         }
-        let _ = endpoints;
     }
 }
 

@@ -9,9 +9,9 @@ mod client;
 mod endpoint;
 mod upstream;
 
-pub(crate) use client::{ClientShape, GrantsShape, KeyShape, KeysFileShape, KeyTypeWord, OwnerShape};
+pub(crate) use client::{ClientShape, GrantsShape, KeyShape, KeyTypeWord, KeysFileShape, OwnerShape};
 pub(crate) use endpoint::{
-    ConstructWord, CorsShape, EndpointShape, ErrorsShape, DetailWord, FormatWord, RequiredShape, RouteShape, Rules,
+    ConstructWord, CorsShape, DetailWord, EndpointShape, ErrorsShape, FormatWord, RequiredShape, RouteShape, Rules,
     TenantShape,
 };
 pub(crate) use upstream::{EjectionShape, HostShape, ServersShape, UpstreamShape};

@@ -306,6 +306,26 @@ impl Report {
         self.private.push((first, last));
     }
 
+    /// This line is never shown.
+    pub fn hide_line(&mut self, at: Position) {
+        self.private.push((at, at));
+    }
+
+    /// A problem that nobody will see: it follows from one that was reported.
+    pub fn discard(&mut self) -> &mut Problem {
+        self.overflow.insert(Problem {
+            severity: Severity::Error,
+            file: Arc::from(""),
+            line: 0,
+            column: 0,
+            message: String::new(),
+            hint: None,
+            snippet: None,
+            position: Position::default(),
+            length: 0,
+        })
+    }
+
     /// How many errors there are so far.
     pub fn errors(&self) -> usize {
         self.errors
@@ -359,9 +379,9 @@ impl Report {
         let omitted = errors + warnings - list.len();
         for problem in &mut list {
             let at = problem.position;
-            let is_private = private.iter().any(|(first, last)| {
-                first.source == at.source && (first.line..=last.line).contains(&at.line)
-            });
+            let is_private = private
+                .iter()
+                .any(|(first, last)| first.source == at.source && (first.line..=last.line).contains(&at.line));
             if at.line > 0 && !is_private {
                 let text = sources.get(usize::from(at.source)).and_then(|source| source.text.as_deref());
                 let line = text.and_then(|text| text.lines().nth(at.line as usize - 1));
@@ -441,7 +461,10 @@ mod tests {
         for (line, shown) in [
             ("digest: kg_demo_shop_9aXk2mQ7rTz1bV8cN4dW0eY5", "digest: kg_demo_shop_************************"),
             ("- name: orders-service-v2-internal-only", "- name: orders-service-v2-internal-only"),
-            ("url: http://127.0.0.1:9000/averyverylongwordwithoutdigits", "url: http://127.0.0.1:9000/averyverylongwordwithoutdigits"),
+            (
+                "url: http://127.0.0.1:9000/averyverylongwordwithoutdigits",
+                "url: http://127.0.0.1:9000/averyverylongwordwithoutdigits",
+            ),
             ("caf\u{e9}: \u{1F600} x", "caf\u{e9}: \u{1F600} x"),
         ] {
             assert_eq!(mask(line), shown);

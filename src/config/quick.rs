@@ -64,7 +64,10 @@ pub fn quick(wanted: &Quick) -> Source {
     }
     for (number, (client, digest)) in wanted.keys.iter().enumerate() {
         let (client, digest) = (quoted(client), quoted(digest));
-        line(format!("  - {{ id: {client}, client_type: client, keys: [{{ id: key_{}, name: {client}, digest: {digest} }}] }}", number + 1));
+        line(format!(
+            "  - {{ id: {client}, client_type: client, keys: [{{ id: key_{}, name: {client}, digest: {digest} }}] }}",
+            number + 1
+        ));
     }
     line("endpoints:".to_owned());
     line("  - { name: everything, path: /, api_key: required }".to_owned());
@@ -121,7 +124,8 @@ mod tests {
         assert_eq!(loaded.settings.listeners[0].address.to_string(), "0.0.0.0:80");
         assert_eq!(loaded.settings.admin, None);
         assert_eq!(loaded.keys.len(), 1);
-        let policies: Vec<_> = loaded.snapshot.router.endpoints().iter().map(|endpoint| endpoint.base.policy.public).collect();
+        let policies: Vec<_> =
+            loaded.snapshot.router.endpoints().iter().map(|endpoint| endpoint.base.policy.public).collect();
         assert_eq!(policies, [false, true]);
     }
 
@@ -136,7 +140,7 @@ mod tests {
             public: Vec::new(),
         };
         let problems = load(&quick(&wanted), 1).expect_err("not a URL");
-        assert!(problems.to_string().contains("has no good host name"), "{problems}");
+        assert!(problems.to_string().contains("has no good port"), "{problems}");
     }
 
     #[test]

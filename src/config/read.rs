@@ -88,7 +88,8 @@ impl<T: Shape> Shape for Vec<T> {
         match &node.kind {
             Kind::List(items) => Some(items.iter().filter_map(|item| T::read(item, report)).collect()),
             _ => {
-                let hint = matches!(node.kind, Kind::Text { .. } | Kind::Number(_)).then(|| "write `[..]` around it".to_owned());
+                let hint = matches!(node.kind, Kind::Text { .. } | Kind::Number(_))
+                    .then(|| "write `[..]` around it".to_owned());
                 unexpected(node, "a list", report).maybe_hint(hint);
                 None
             }
@@ -107,9 +108,7 @@ impl<T: Shape> Shape for Map<T> {
             return None;
         };
         refuse_twice(entries, report);
-        let read = |(key, value): &(Key, Node)| {
-            (At { at: key.at, value: key.text.clone() }, T::read(value, report))
-        };
+        let read = |(key, value): &(Key, Node)| (At { at: key.at, value: key.text.clone() }, T::read(value, report));
         Some(Self(entries.iter().map(read).collect()))
     }
 }
@@ -142,9 +141,15 @@ pub(crate) fn refuse_twice(entries: &[(Key, Node)], report: &mut Report) {
 /// Reports a value of the wrong kind.
 pub(crate) fn unexpected<'r>(node: &Node, expected: &str, report: &'r mut Report) -> &'r mut super::problem::Problem {
     let hint = match &node.kind {
+        Kind::Unusable => return report.discard(),
+        Kind::Number(_) if expected.starts_with("a duration") => Some("add a unit, such as `10s`"),
         Kind::Tagged(_) => Some("put quotes around a text that begins with `!`"),
         Kind::Null => Some("leave the line out, or give it a value"),
-        Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber(_) if !expected.starts_with("a whole") && !expected.starts_with("a list") && !expected.starts_with("a map") => {
+        Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber(_)
+            if !expected.starts_with("a whole")
+                && !expected.starts_with("a list")
+                && !expected.starts_with("a map") =>
+        {
             Some("put quotes around it")
         }
         _ => None,
@@ -176,12 +181,16 @@ impl<'n> Fields<'n> {
                 continue;
             }
             if key.text == "<<" {
-                report.error(key.at, "merge keys are not understood").hint("repeat the fields, or use an alias for a whole value");
+                report
+                    .error(key.at, "merge keys are not understood")
+                    .hint("repeat the fields, or use an alias for a whole value");
                 continue;
             }
             let names: Vec<&str> = known.iter().map(|name| unraw(name)).collect();
-            let hint = did_you_mean(&key.text, names.iter().copied())
-                .unwrap_or_else(|| format!("the fields here are {}", list_of(&names)));
+            let hint = did_you_mean(&key.text, names.iter().copied()).unwrap_or_else(|| match names.len() {
+                0..=12 => format!("the fields here are {}", list_of(&names)),
+                _ => "all fields are explained in docs/CONFIGURATION.md".to_owned(),
+            });
             report.error(key.at, format!("unknown field {}", quote(&key.text))).hint(hint);
         }
         Some(Self { entries })
@@ -213,7 +222,7 @@ macro_rules! shape {
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, schemars::JsonSchema)]
-        #[schemars(deny_unknown_fields)]
+        #[schemars(deny_unknown_fields, extend("x-order" = [$( stringify!($field) ),*]))]
         #[allow(dead_code, reason = "notes for people are read and checked, and then nobody asks for them")]
         pub(crate) struct $name {
             $( $(#[$field_meta])* pub $field: $type, )*
@@ -254,7 +263,7 @@ pub(crate) trait FromText: Sized {
     /// Reads it.
     ///
     /// # Errors
-    /// What is wrong with the text, without the text itself.
+    /// What is wrong with the text, without the text itself; empty if there is no more to say.
     fn from_text(text: &str) -> Result<Self, String>;
 
     /// How to mend it, if that can be told.
@@ -274,7 +283,8 @@ impl<T: FromText> Shape for T {
             Err(why) => {
                 // What comes out of the environment may be secret.
                 let shown = if *is_filled { "what the variables make of it".to_owned() } else { quote(value) };
-                report.error(node.at, format!("{shown} is not {}: {why}", T::EXPECTED)).maybe_hint(T::hint(value));
+                let why = if why.is_empty() { why } else { format!(": {why}") };
+                report.error(node.at, format!("{shown} is not {}{why}", T::EXPECTED)).maybe_hint(T::hint(value));
                 None
             }
         }
@@ -387,7 +397,10 @@ impl FromText for Verb {
     fn from_text(text: &str) -> Result<Self, String> {
         match text {
             "CONNECT" | "TRACE" => return Err("it is never passed on".to_owned()),
-            _ if ORDINARY_METHODS.iter().any(|known| known.as_str() == text.to_ascii_uppercase() && known.as_str() != text) => {
+            _ if ORDINARY_METHODS
+                .iter()
+                .any(|known| known.as_str() == text.to_ascii_uppercase() && known.as_str() != text) =>
+            {
                 return Err("methods are written in capitals".to_owned());
             }
             _ if !ORDINARY_METHODS.iter().any(|known| known.as_str() == text)
@@ -419,7 +432,9 @@ impl FromText for Network {
     fn from_text(text: &str) -> Result<Self, String> {
         let network = match text.parse::<std::net::IpAddr>() {
             Ok(address) => IpNet::from(address),
-            Err(_) => text.parse::<IpNet>().map_err(|_| "write an address such as `10.1.2.3` or a network such as `10.0.0.0/8`".to_owned())?,
+            Err(_) => text
+                .parse::<IpNet>()
+                .map_err(|_| "write an address such as `10.1.2.3` or a network such as `10.0.0.0/8`".to_owned())?,
         };
         if network.trunc() != network {
             return Err(format!("it has bits beyond the prefix; the network is `{}`", network.trunc()));
@@ -487,9 +502,9 @@ pub(crate) struct ByteSize(pub u64);
 impl Shape for ByteSize {
     fn read(node: &Node, report: &mut Report) -> Option<Self> {
         const EXPECTED: &str = "a size such as `32KiB`";
-        let text = match &node.kind {
+        let (text, is_filled) = match &node.kind {
             Kind::Number(bytes) => return Some(Self(*bytes)),
-            Kind::Text { value, .. } => value,
+            Kind::Text { value, is_filled } => (value, *is_filled),
             _ => {
                 unexpected(node, EXPECTED, report);
                 return None;
@@ -508,8 +523,9 @@ impl Shape for ByteSize {
         };
         let size = unit.zip(text[..digits].parse::<u64>().ok()).and_then(|(unit, number)| number.checked_mul(unit));
         if size.is_none() {
+            let shown = if is_filled { "what the variables make of it".to_owned() } else { quote(text) };
             report
-                .error(node.at, format!("{} is not a size", quote(text)))
+                .error(node.at, format!("{shown} is not a size"))
                 .hint("write a whole number with `B`, `KiB`, `MiB`, `GiB`, `KB`, `MB` or `GB`");
         }
         size.map(Self)
@@ -539,9 +555,20 @@ impl Shape for bool {
     fn read(node: &Node, report: &mut Report) -> Option<Self> {
         match &node.kind {
             Kind::Bool(value) => return Some(*value),
-            Kind::Text { value, is_filled: true } if value == "true" || value == "false" => return Some(value == "true"),
-            Kind::Text { value, .. } => {
-                report.error(node.at, format!("{} is neither `true` nor `false`", quote(value)));
+            Kind::Text { value, is_filled: true } if value == "true" || value == "false" => {
+                return Some(value == "true");
+            }
+            Kind::Text { value, is_filled } => {
+                let shown = if *is_filled { "what the variables make of it".to_owned() } else { quote(value) };
+                let hint = match value.to_ascii_lowercase().as_str() {
+                    "true" | "false" => Some("write it without quotes, in small letters"),
+                    "yes" | "on" => Some("write `true`"),
+                    "no" | "off" => Some("write `false`"),
+                    _ => None,
+                };
+                report
+                    .error(node.at, format!("{shown} is neither `true` nor `false`"))
+                    .maybe_hint(hint.map(str::to_owned));
             }
             _ => {
                 unexpected(node, "`true` or `false`", report);
@@ -588,12 +615,12 @@ macro_rules! words {
         pub(crate) enum $name { $( $(#[$variant_meta])* $variant, )* }
 
         impl $crate::config::read::FromText for $name {
-            const EXPECTED: &'static str = concat!("one of", $( " `", $word, "`" ),*);
+            const EXPECTED: &'static str = concat!("among", $( " `", $word, "`" ),*);
 
             fn from_text(text: &str) -> Result<Self, String> {
                 match text {
                     $( $word => Ok(Self::$variant), )*
-                    _ => Err("there is no such word here".to_owned()),
+                    _ => Err(String::new()),
                 }
             }
 
@@ -719,27 +746,28 @@ impl Shape for ExpressionText {
         match &node.kind {
             Kind::Text { value, .. } if !value.trim().is_empty() => return Some(Self(value.clone())),
             Kind::Text { .. } => {
-                report.error(node.at, "the expression is empty").hint(
-                    "write `\"true\"` if nothing is to be asked, or leave the field out",
-                );
+                report
+                    .error(node.at, "the expression is empty")
+                    .hint("write `\"true\"` if nothing is to be asked, or leave the field out");
             }
             Kind::Tagged(tag) => {
                 report
                     .error(node.at, "an expression that begins with `!` must be quoted: YAML takes it for a tag")
                     .hint(format!("put the whole expression in quotes: \"!{tag}\""));
             }
+            Kind::Unusable => {}
             Kind::Null => {
                 report.error(node.at, "the expression is empty").hint("leave the line out, or quote the expression");
             }
             Kind::Bool(_) | Kind::Number(_) | Kind::OtherNumber(_) => {
-                report.error(node.at, format!("expected an expression, found {}", node.describe())).hint(
-                    "an expression is a text: put quotes around it, such as \"true\"",
-                );
+                report
+                    .error(node.at, format!("expected an expression, found {}", node.describe()))
+                    .hint("an expression is a text: put quotes around it, such as \"true\"");
             }
             Kind::List(_) | Kind::Map(_) => {
-                report.error(node.at, format!("expected an expression, found {}", node.describe())).hint(
-                    "an expression is a text: put quotes around all of it",
-                );
+                report
+                    .error(node.at, format!("expected an expression, found {}", node.describe()))
+                    .hint("an expression is a text: put quotes around all of it");
             }
         }
         None

@@ -16,17 +16,28 @@ use super::document::Document;
 pub fn schema() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
     settings.meta_schema = Some("https://json-schema.org/draft/2020-12/schema".into());
-    let mut schema = settings.into_generator().into_root_schema_for::<Document>().to_value();
+    let mut schema = ordered_schema(settings);
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".to_owned(), "keygate configuration".into());
+        root.remove(ORDER);
+        for definition in root.get_mut("$defs").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+            definition.as_object_mut().map(|definition| definition.remove(ORDER));
+        }
     }
     schema
+}
+
+/// Where the macro `shape!` notes the order in which the fields of a map stand in the code.
+const ORDER: &str = "x-order";
+
+fn ordered_schema(settings: SchemaSettings) -> Value {
+    settings.into_generator().into_root_schema_for::<Document>().to_value()
 }
 
 /// The reference manual as Markdown.
 #[must_use]
 pub fn reference() -> String {
-    let schema = schema();
+    let schema = ordered_schema(SchemaSettings::draft2020_12());
     let definitions = schema.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut manual = Manual { definitions, sections: Vec::new(), places: BTreeMap::new() };
     manual.section(String::new(), &schema);
@@ -38,26 +49,32 @@ pub fn reference() -> String {
     text
 }
 
-/// The path of every field, such as `endpoints[].routes[].match`; `*` stands for a name that the operator chooses.
+/// The path of every field, such as `endpoints[].routes[].match`; `*` stands for a name that the operator chooses. Fields of
+/// a map that can stand in two places are named at the first.
 #[cfg(test)]
 pub(crate) fn field_paths() -> Vec<String> {
-    let schema = schema();
+    let schema = ordered_schema(SchemaSettings::draft2020_12());
     let definitions = schema.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut paths = Vec::new();
-    collect(&schema, "", &definitions, &mut paths);
-    paths.sort();
-    paths.dedup();
+    let mut seen = std::collections::BTreeSet::new();
+    collect(&schema, "", &definitions, &mut seen, &mut paths);
     paths
 }
 
 #[cfg(test)]
-fn collect(schema: &Value, path: &str, definitions: &Map<String, Value>, paths: &mut Vec<String>) {
+fn collect(
+    schema: &Value,
+    path: &str,
+    definitions: &Map<String, Value>,
+    seen: &mut std::collections::BTreeSet<String>,
+    paths: &mut Vec<String>,
+) {
     for (field, inner) in properties(schema) {
         let path = if path.is_empty() { field.clone() } else { format!("{path}.{field}") };
         paths.push(path.clone());
         for (suffix, name) in maps_below(inner) {
-            if let Some(definition) = definitions.get(&name) {
-                collect(definition, &format!("{path}{suffix}"), definitions, paths);
+            if let Some(definition) = definitions.get(&name).filter(|_| seen.insert(name)) {
+                collect(definition, &format!("{path}{suffix}"), definitions, seen, paths);
             }
         }
     }
@@ -106,8 +123,17 @@ impl Manual {
     }
 }
 
-fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+/// The fields of a map, in the order of the code.
+fn properties(schema: &Value) -> Vec<(&String, &Value)> {
+    let mut fields: Vec<_> = schema.get("properties").and_then(Value::as_object).into_iter().flatten().collect();
+    let order = schema.get(ORDER).and_then(Value::as_array);
+    let rank = |field: &str| {
+        order.and_then(|order| {
+            order.iter().position(|name| name.as_str().is_some_and(|name| name.trim_start_matches("r#") == field))
+        })
+    };
+    fields.sort_by_key(|(field, _)| rank(field));
+    fields
 }
 
 fn text_of(schema: &Value) -> String {

@@ -187,11 +187,13 @@ pub(crate) fn fill_in(node: &mut Node, environment: &dyn Fn(&str) -> Option<Stri
                 *value = text;
             }
             Err(Unfilled::Unset(name)) => {
+                node.kind = Kind::Unusable;
                 report
                     .error(node.at, format!("the environment variable `{name}` is not set"))
                     .hint(format!("set it, or write a default: `${{{name}:-default}}`"));
             }
             Err(Unfilled::Malformed) => {
+                node.kind = Kind::Unusable;
                 report
                     .error(node.at, "`${` is not followed by a name and `}`")
                     .hint("write `${NAME}` or `${NAME:-default}`, or `$${` for the signs themselves");

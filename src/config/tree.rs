@@ -14,7 +14,9 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 
 /// A place in one of the files of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
@@ -53,6 +55,8 @@ pub(crate) enum Kind {
     Map(Vec<(Key, Node)>),
     /// `!name` and whatever followed it.
     Tagged(String),
+    /// What could not be made sense of, and has been reported.
+    Unusable,
 }
 
 /// A key of a map with its place.
@@ -91,6 +95,7 @@ impl Node {
             Kind::List(_) => "a list",
             Kind::Map(_) => "a map",
             Kind::Tagged(_) => "a YAML tag",
+            Kind::Unusable => "nothing usable",
         }
     }
 }
@@ -109,7 +114,7 @@ pub(crate) fn parse(text: &str, source: u16) -> Result<Node, NotYaml> {
     Grow { budget: &budget }.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| {
         let location = error.location();
         let place = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let at = location.map_or(Position { source, line: 1, column: 1 }, |location| Position {
+        let at = location.map_or(Position { source, line: 0, column: 0 }, |location| Position {
             source,
             line: place(location.line()),
             column: place(location.column()),
@@ -123,11 +128,13 @@ pub(crate) fn parse(text: &str, source: u16) -> Result<Node, NotYaml> {
 
 /// Says in plain words what the YAML library says in its own.
 fn explain(message: &str) -> (String, Option<&'static str>) {
-    const QUOTE: Option<&str> =
-        Some("put quotes around a text that begins with one of `! & * @ { [ | > %` or a backtick, or that contains `: `");
+    const QUOTE: Option<&str> = Some(
+        "put quotes around all of a text that begins with one of `! & * @ { [ | > % \"` or a backtick, or that contains `: `",
+    );
     let known: &[(&str, &str, Option<&'static str>)] = &[
         ("mapping values are not allowed", "a `: ` is not allowed here", QUOTE),
         ("cannot start any token", "no text may begin with this character", QUOTE),
+        ("did not find expected key", "a field and `: ` are expected here", QUOTE),
         ("unknown anchor", "`*` refers to an anchor that is not there", QUOTE),
         ("did not find expected alphabetic or numeric character", "`*` and `&` must be followed by a name", QUOTE),
         ("while parsing a tag", "`!` begins a YAML tag that is not complete", QUOTE),
@@ -286,7 +293,7 @@ impl<'de> Visitor<'de> for Look<'_> {
                 Kind::Text { value, .. } | Kind::OtherNumber(value) => value,
                 Kind::Number(value) => value.to_string(),
                 Kind::Bool(value) => value.to_string(),
-                Kind::Null | Kind::Tagged(_) | Kind::List(_) | Kind::Map(_) => {
+                Kind::Null | Kind::Tagged(_) | Kind::List(_) | Kind::Map(_) | Kind::Unusable => {
                     return Err(A::Error::custom("a key of a map must be a plain text"));
                 }
             };
@@ -321,6 +328,7 @@ mod tests {
                     format!("map of {}", keys.join(" "))
                 }
                 Kind::Tagged(tag) => format!("tag {tag}"),
+                Kind::Unusable => "unusable".to_owned(),
             };
             lines.push(format!("{line}:{column} {what}"));
         });
@@ -371,7 +379,7 @@ mod tests {
             ("allow: @y", 1, 8, "no text may begin with this character"),
             ("allow: `y`", 1, 8, "no text may begin with this character"),
             ("a: [1, 2", 2, 1, "did not find expected ',' or ']'"),
-            ("a: 1\n---\nb: 2", 1, 1, "there is a second YAML document"),
+            ("a: 1\n---\nb: 2", 0, 0, "there is a second YAML document"),
             ("a:\n\t- b", 2, 1, "no text may begin with this character"),
             ("[a]: b", 1, 1, "a key of a map must be a plain text"),
         ] {
@@ -383,6 +391,10 @@ mod tests {
     #[test]
     fn deep_nesting_is_refused() {
         let error = parse(&"[".repeat(10_000), 0).expect_err("too deep");
-        assert!(error.message.contains("nested too deep") || error.message.contains("did not find"), "{}", error.message);
+        assert!(
+            error.message.contains("nested too deep") || error.message.contains("did not find"),
+            "{}",
+            error.message
+        );
     }
 }

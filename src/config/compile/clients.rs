@@ -111,11 +111,14 @@ impl KeySet {
             if let Some(first) = ids.insert(key.id.as_str(), index) {
                 let first = report.name(self.places[first]);
                 report.error(at, format!("another key has the id `{}` ({first})", key.id));
+                // It is most likely the same key, and everything else about it the same too.
+                continue;
             }
             let tenant = key.client.tenant.as_ref().map(crate::client::Tenant::as_str);
             if let Some(first) = names.insert((tenant, &key.name), index) {
                 let (id, first) = (&self.records[first].key.id, report.name(self.places[first]));
-                let of = tenant.map_or_else(|| "without a tenant".to_owned(), |tenant| format!("of the tenant `{tenant}`"));
+                let of =
+                    tenant.map_or_else(|| "without a tenant".to_owned(), |tenant| format!("of the tenant `{tenant}`"));
                 let shown = crate::config::problem::quote(&key.name);
                 report
                     .error(at, format!("two keys {of} are called {shown}: `{id}` ({first}) and `{}`", key.id))
@@ -144,28 +147,40 @@ impl KeySet {
 
     /// Keyed digests without a pepper could never match.
     pub fn check_schemes(&self, has_pepper: bool, pepper_file: Option<&At<String>>, report: &mut Report) {
-        let keyed = self.records.iter().position(|record| {
-            record.secrets.iter().any(|secret| secret.digest.scheme() == DigestScheme::Blake3Keyed)
-        });
+        let keyed = self
+            .records
+            .iter()
+            .position(|record| record.secrets.iter().any(|secret| secret.digest.scheme() == DigestScheme::Blake3Keyed));
         if let Some(index) = keyed
             && !has_pepper
             && pepper_file.is_none()
         {
             report
-                .error(self.places[index], format!("the key `{}` has a `blake3-keyed` digest, and there is no pepper", self.records[index].key.id))
+                .error(
+                    self.places[index],
+                    format!(
+                        "the key `{}` has a `blake3-keyed` digest, and there is no pepper",
+                        self.records[index].key.id
+                    ),
+                )
                 .hint("write `keys: { pepper_file: .. }` with the pepper it was made with");
         }
     }
 
     /// Keys that everybody knows are good on loopback only.
     pub fn check_published(&self, listeners: &[ListenerSettings], report: &mut Report) {
-        let Some(open) = listeners.iter().find(|listener| !listener.address.ip().to_canonical().is_loopback()) else { return };
+        let Some(open) = listeners.iter().find(|listener| !listener.address.ip().to_canonical().is_loopback()) else {
+            return;
+        };
         for (record, at) in self.records.iter().zip(&self.places) {
             if record.secrets.iter().any(|secret| demo::published(&secret.digest).is_some()) {
                 report
                     .error(
                         *at,
-                        format!("the key `{}` is published in the documentation, and other machines can reach `{}`", record.key.id, open.name),
+                        format!(
+                            "the key `{}` is published in the documentation, and other machines can reach `{}`",
+                            record.key.id, open.name
+                        ),
                     )
                     .hint("make a key of your own (`keygate hash`), or listen on 127.0.0.1");
             }
@@ -250,7 +265,13 @@ fn key_record(shape: &KeyShape, client: &Arc<Client>, compiler: &mut Compiler<'_
         for permission in list.iter().filter(|permission| !client.grants.cover(&permission.value)) {
             compiler
                 .report
-                .warning(permission.at, format!("the client `{}` does not hold `{}`, so this key does not either", client.id, permission.value))
+                .warning(
+                    permission.at,
+                    format!(
+                        "the client `{}` does not hold `{}`, so this key does not either",
+                        client.id, permission.value
+                    ),
+                )
                 .hint("a key can cut the client's permissions down, never add to them");
         }
     }
@@ -279,10 +300,9 @@ fn key_record(shape: &KeyShape, client: &Arc<Client>, compiler: &mut Compiler<'_
 
 fn secrets(shape: &KeyShape, compiler: &mut Compiler<'_>) -> Vec<SecretRecord> {
     match (&shape.digest, &shape.secrets) {
-        (Some(digest), None) => digest_at(digest, compiler)
-            .map(|digest| SecretRecord { digest, valid_until: None })
-            .into_iter()
-            .collect(),
+        (Some(digest), None) => {
+            digest_at(digest, compiler).map(|digest| SecretRecord { digest, valid_until: None }).into_iter().collect()
+        }
         (None, Some(list)) => list
             .value
             .iter()
@@ -292,7 +312,10 @@ fn secrets(shape: &KeyShape, compiler: &mut Compiler<'_>) -> Vec<SecretRecord> {
             })
             .collect(),
         (Some(_), Some(list)) => {
-            compiler.report.error(list.at, "`digest` and `secrets` cannot stand together").hint("put the digest into the list");
+            compiler
+                .report
+                .error(list.at, "`digest` and `secrets` cannot stand together")
+                .hint("put the digest into the list");
             Vec::new()
         }
         (None, None) => {

@@ -52,8 +52,20 @@ pub(crate) struct Extraction {
 
 /// Headers that frame or route a request: a key or an identity in one of them would break it, or be broken.
 const STRUCTURAL: [&str; 14] = [
-    "host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "expect",
-    "proxy-authorization", "proxy-connection", "content-type", "cookie", "set-cookie",
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+    "expect",
+    "proxy-authorization",
+    "proxy-connection",
+    "content-type",
+    "cookie",
+    "set-cookie",
 ];
 
 impl Compiler<'_> {
@@ -89,7 +101,8 @@ impl Compiler<'_> {
                 self.report.error(shape.at, format!("two identity headers are called `{name}`"));
             }
             if STRUCTURAL.contains(&name.as_str()) || name == "authorization" {
-                self.report.error(shape.at, format!("`{name}` cannot be an identity header: it has a meaning of its own"));
+                self.report
+                    .error(shape.at, format!("`{name}` cannot be an identity header: it has a meaning of its own"));
             }
         }
         for header in shape.reserved.iter().flatten() {
@@ -150,7 +163,9 @@ impl Compiler<'_> {
     fn sources(&mut self, list: &[CredentialShape], at: Position, identity: &Names) -> Vec<CredentialSource> {
         let mut sources: Vec<CredentialSource> = Vec::new();
         if list.is_empty() {
-            self.report.error(at, "there is no place where a key could stand").hint("leave the field out for the usual places");
+            self.report
+                .error(at, "there is no place where a key could stand")
+                .hint("leave the field out for the usual places");
         }
         for shape in list {
             let (source, at) = match shape {
@@ -167,7 +182,10 @@ impl Compiler<'_> {
                         (Some(header), None)
                             if STRUCTURAL.contains(&header.value.0.as_str()) || identity.contains(&header.value.0) =>
                         {
-                            let message = format!("a key cannot stand in `{}`: the header has a meaning of its own", header.value.0);
+                            let message = format!(
+                                "a key cannot stand in `{}`: the header has a meaning of its own",
+                                header.value.0
+                            );
                             self.report.error(header.at, message);
                             None
                         }

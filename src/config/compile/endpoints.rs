@@ -38,7 +38,8 @@ impl Compiler<'_> {
         for (index, shape) in list.value.iter().enumerate() {
             if let Some(earlier) = list.value[..index].iter().find(|earlier| earlier.name.value == shape.name.value) {
                 let first = self.report.name(earlier.name.at);
-                self.report.error(shape.name.at, format!("another endpoint is called `{}` ({first})", shape.name.value));
+                self.report
+                    .error(shape.name.at, format!("another endpoint is called `{}` ({first})", shape.name.value));
             }
         }
         let endpoints: Vec<Endpoint> = list.value.iter().filter_map(|shape| self.endpoint(shape, context)).collect();
@@ -68,7 +69,11 @@ impl Compiler<'_> {
             let Some(pattern) = &pattern else { break };
             routes.extend(self.route(route, shape, pattern, &written, is_together, &methods, defaults));
         }
-        let prefix_swap = shape.rewrite.as_ref().zip(pattern.as_ref()).and_then(|(rewrite, pattern)| self.prefix_swap(rewrite, pattern));
+        let prefix_swap = shape
+            .rewrite
+            .as_ref()
+            .zip(pattern.as_ref())
+            .and_then(|(rewrite, pattern)| self.prefix_swap(rewrite, pattern));
         let cors = shape.cors.as_ref().and_then(|cors| self.cors(cors, &methods));
         let extractor = match &shape.credentials {
             Some(list) => self.extractor(&list.value, list.at, context.extraction, context.identity),
@@ -77,7 +82,8 @@ impl Compiler<'_> {
         let upgrades = self.upgrades(shape);
         for header in shape.pass_headers.iter().flatten() {
             if context.identity.contains(&header.0) {
-                self.report.error(shape.at, format!("`{}` is an identity header: it never passes from a caller", header.0));
+                self.report
+                    .error(shape.at, format!("`{}` is an identity header: it never passes from a caller", header.0));
             }
         }
         if self.report.errors() > errors || shape.is_broken || !is_together {
@@ -138,7 +144,8 @@ impl Compiler<'_> {
                 return None;
             }
             let hint = if context.upstreams.is_empty() {
-                "write `upstreams:` at the top, such as `upstreams: { orders: { url: \"http://127.0.0.1:9000\" } }`".to_owned()
+                "write `upstreams:` at the top, such as `upstreams: { orders: { url: \"http://127.0.0.1:9000\" } }`"
+                    .to_owned()
             } else {
                 let mut names: Vec<_> = names().collect();
                 names.sort_unstable();
@@ -165,7 +172,9 @@ impl Compiler<'_> {
             self.report.error(host.at, "`host` and `hosts` cannot stand together").hint("put it into the list");
         }
         if let Some(list) = shape.hosts.as_ref().filter(|list| list.value.is_empty() && !shape.is_broken) {
-            self.report.error(list.at, "an empty list of hosts matches nothing").hint("leave the field out for any host");
+            self.report
+                .error(list.at, "an empty list of hosts matches nothing")
+                .hint("leave the field out for any host");
         }
         let written = shape.host.iter().chain(shape.hosts.iter().flat_map(|list| &list.value));
         written
@@ -174,7 +183,8 @@ impl Compiler<'_> {
                 let is_label = |label: &str| {
                     !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
                 };
-                let is_address = name.starts_with('[') && name.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>().is_ok();
+                let is_address =
+                    name.starts_with('[') && name.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>().is_ok();
                 if !name.split('.').all(is_label) && !is_address {
                     let hint = if name.contains("://") || name.contains('/') {
                         "leave out `http://` and the path"
@@ -193,10 +203,13 @@ impl Compiler<'_> {
     fn listeners_of(&mut self, shape: &EndpointShape, context: &Context<'_>) -> Box<[Arc<str>]> {
         let Some(list) = &shape.listeners else { return Box::default() };
         if list.value.is_empty() && !shape.is_broken {
-            self.report.error(list.at, "an empty list of listeners makes it unreachable").hint("leave the field out for all");
+            self.report
+                .error(list.at, "an empty list of listeners makes it unreachable")
+                .hint("leave the field out for all");
         }
-        let is_complete = context.document.listen.as_ref().is_none_or(|listen| listen.value.len() == context.listeners.len())
-            && !context.document.is_broken;
+        let is_complete =
+            context.document.listen.as_ref().is_none_or(|listen| listen.value.len() == context.listeners.len())
+                && !context.document.is_broken;
         let mut names = Vec::new();
         for name in &list.value {
             match context.listeners.iter().find(|listener| *listener.name == *name.value) {
@@ -260,7 +273,10 @@ impl Compiler<'_> {
             Some(method) => {
                 if endpoint.methods.is_some() && !methods.contains(method) {
                     self.report
-                        .error(at, format!("this route is never reached: `methods` of the endpoint does not admit `{method}`"))
+                        .error(
+                            at,
+                            format!("this route is never reached: `methods` of the endpoint does not admit `{method}`"),
+                        )
                         .hint(format!("add `{method}` to `methods`, or remove the route"));
                 }
                 let governing = if *method == Method::HEAD { &Method::GET } else { method };
@@ -373,7 +389,9 @@ impl Compiler<'_> {
             }
             AnyOr::Value(list) => {
                 if list.is_empty() && !shape.is_broken {
-                    self.report.error(shape.origins.at, "an empty list of origins lets no page ask").hint("remove `cors`");
+                    self.report
+                        .error(shape.origins.at, "an empty list of origins lets no page ask")
+                        .hint("remove `cors`");
                 }
                 Some(list.iter().filter_map(|origin| self.origin(origin)).collect())
             }
@@ -384,7 +402,10 @@ impl Compiler<'_> {
         });
         Some(Cors {
             origins,
-            methods: shape.methods.as_ref().map_or_else(|| methods.into(), |list| list.iter().map(|verb| verb.0.clone()).collect()),
+            methods: shape
+                .methods
+                .as_ref()
+                .map_or_else(|| methods.into(), |list| list.iter().map(|verb| verb.0.clone()).collect()),
             headers: shape.headers.as_ref().map(|list| list.iter().map(|header| header.0.clone()).collect()),
             expose,
             credentials,
@@ -410,9 +431,13 @@ impl Compiler<'_> {
             shape.listeners.as_ref().is_none_or(|list| list.value.iter().any(|name| *name.value == *listener.name))
         };
         let has_backoffice = context.listeners.iter().filter(reachable).any(|listener| listener.is_backoffice);
-        if let Some(at) = written.allow_backoffice_at().filter(|_| !has_backoffice && context.document.trusted_identity.is_none()) {
-            self.report
-                .warning(at, "`allow_backoffice` is never asked: no listener of this endpoint is marked `backoffice: true`");
+        if let Some(at) =
+            written.allow_backoffice_at().filter(|_| !has_backoffice && context.document.trusted_identity.is_none())
+        {
+            self.report.warning(
+                at,
+                "`allow_backoffice` is never asked: no listener of this endpoint is marked `backoffice: true`",
+            );
         }
         let has_trusted = context.document.trusted_identity.as_ref().is_some_and(|list| !list.value.is_empty());
         if let Some(at) = written.require_user_at().filter(|_| !has_backoffice && !has_trusted) {
@@ -425,7 +450,7 @@ impl Compiler<'_> {
     /// Routes that another, more specific endpoint takes before they are ever asked.
     fn refuse_shadowed(&mut self, endpoints: &[Endpoint], document: &Document) {
         for endpoint in endpoints {
-            let shape = document.endpoints.value.iter().find(|shape| shape.name.value == *endpoint.name);
+            let shape = shape_of(endpoint, &document.endpoints.value);
             for (index, route) in endpoint.routes.iter().enumerate() {
                 let over = endpoints.iter().find(|other| {
                     other.name != endpoint.name
@@ -440,11 +465,22 @@ impl Compiler<'_> {
                     .and_then(|routes| routes.get(index))
                     .map_or(Position::default(), |route| route.r#match.at);
                 self.report
-                    .error(at, format!("this route is never reached: endpoint `{}` ({}) governs its path", over.name, over.place))
+                    .error(
+                        at,
+                        format!(
+                            "this route is never reached: endpoint `{}` ({}) governs its path",
+                            over.name, over.place
+                        ),
+                    )
                     .hint(format!("move it below `{}`", over.name));
             }
         }
     }
+}
+
+/// What an endpoint was made of. Names alone do not tell: two endpoints may have the same, which is reported.
+pub(super) fn shape_of<'s>(endpoint: &Endpoint, list: &'s [EndpointShape]) -> Option<&'s EndpointShape> {
+    list.iter().find(|shape| shape.name.value == *endpoint.name && shape.name.at.line as usize == endpoint.place.line)
 }
 
 fn segments(pattern: &PathPattern) -> impl Iterator<Item = &str> {
@@ -491,9 +527,8 @@ pub(super) fn is_origin(text: &str) -> bool {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
     };
-    let is_port = port.is_none_or(|port| {
-        !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
-    });
+    let is_port = port
+        .is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
     let is_host = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
     // A default port is never written by browsers.
     let is_default = matches!((scheme, port), ("http", Some("80")) | ("https", Some("443")));

@@ -17,7 +17,9 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
 use super::Compiler;
 use super::clients::{KeySet, explain_digest, origin_of};
-use crate::client::{Client, ClientId, ClientType, Environment, Grants, Group, InvalidPermission, KeyType, Permission, Tenant};
+use crate::client::{
+    Client, ClientId, ClientType, Environment, Grants, Group, InvalidPermission, KeyType, Permission, Tenant,
+};
 use crate::config::problem::mask;
 use crate::config::read::{FromText as _, Moment, Network};
 use crate::config::tree::Position;
@@ -231,7 +233,8 @@ fn record(
     compiler: &mut Compiler<'_>,
 ) -> Result<KeyRecord, Bad> {
     let plain = |field: &str, why: String| (format!("`{field}`: {why}"), None);
-    let client_grants = shared.grants(line.client_permissions.as_ref()).map_err(|why| plain("client_permissions", why.to_string()))?;
+    let client_grants =
+        shared.grants(line.client_permissions.as_ref()).map_err(|why| plain("client_permissions", why.to_string()))?;
     let client = match keys.client(&line.client.0) {
         Some((client, first)) => {
             if let Some(field) = disagreement(line, client, &client_grants) {
@@ -245,7 +248,10 @@ fn record(
     };
     let id = KeyId::parse(&line.id.0).map_err(|why| plain("id", why.to_string()))?;
     let moment = |field: &str, text: &Option<Text<'_>>| -> Result<Option<Timestamp>, Bad> {
-        text.as_ref().map(|text| Moment::from_text(&text.0).map(|moment| moment.0)).transpose().map_err(|why| plain(field, why))
+        text.as_ref()
+            .map(|text| Moment::from_text(&text.0).map(|moment| moment.0))
+            .transpose()
+            .map_err(|why| plain(field, why))
     };
     let expires_at = moment("expires_at", &line.expires_at)?;
     let not_before = moment("not_before", &line.not_before)?;
@@ -260,8 +266,12 @@ fn record(
         Some("publishable") => KeyType::Publishable,
         Some(_) => return Err(plain("type", "write `secret` or `publishable`".to_owned())),
     };
-    let environment =
-        line.environment.as_ref().map(|text| shared.environment(&text.0)).transpose().map_err(|why| plain("environment", why))?;
+    let environment = line
+        .environment
+        .as_ref()
+        .map(|text| shared.environment(&text.0))
+        .transpose()
+        .map_err(|why| plain("environment", why))?;
     let secrets = secrets(line, moment("valid_until", &line.valid_until)?)?;
     let active = line.active.unwrap_or(true);
     if secrets.is_empty() && active {
@@ -317,7 +327,12 @@ fn new_client(line: &Line<'_>, grants: Grants) -> Result<Client, Bad> {
         tenant: line.tenant.as_ref().map(|text| word("tenant", Tenant::parse(&text.0))).transpose()?,
         owner: None,
         active: line.client_active.unwrap_or(true),
-        groups: line.groups.iter().flatten().map(|text| word("groups", Group::parse(&text.0))).collect::<Result<_, _>>()?,
+        groups: line
+            .groups
+            .iter()
+            .flatten()
+            .map(|text| word("groups", Group::parse(&text.0)))
+            .collect::<Result<_, _>>()?,
         grants,
         metadata: Default::default(),
     })

@@ -100,10 +100,12 @@ impl Compiler<'_> {
             self.report.error(at, "the observe listener collides with the admin listener");
         }
         let workers = match &document.workers {
-            Some(workers) => NonZeroUsize::new(workers.value).filter(|number| number.get() <= 1024).unwrap_or_else(|| {
-                self.report.error(workers.at, "the number of workers must be from 1 to 1024");
-                NonZeroUsize::MIN
-            }),
+            Some(workers) => {
+                NonZeroUsize::new(workers.value).filter(|number| number.get() <= 1024).unwrap_or_else(|| {
+                    self.report.error(workers.at, "the number of workers must be from 1 to 1024");
+                    NonZeroUsize::MIN
+                })
+            }
             None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         };
         Settings {
@@ -131,7 +133,9 @@ impl Compiler<'_> {
         let hint = if text.starts_with("unix:") || text.starts_with('/') {
             "sockets in the file system are not understood yet; write an address and a port".to_owned()
         } else if let Some(port) = text.strip_prefix(':').filter(|port| port.parse::<u16>().is_ok()) {
-            format!("write `0.0.0.0:{port}` for every IPv4 address, `[::]:{port}` for every address, `127.0.0.1:{port}` for this machine alone")
+            format!(
+                "write `0.0.0.0:{port}` for every IPv4 address, `[::]:{port}` for every address, `127.0.0.1:{port}` for this machine alone"
+            )
         } else if text.contains("://") {
             "leave out `http://` and any path".to_owned()
         } else if text.parse::<IpAddr>().is_ok() {
@@ -211,7 +215,8 @@ impl Compiler<'_> {
             _ => None,
         };
         let streams = shape.streams.as_ref().map(|streams| (streams.at, u64::from(streams.value)));
-        let streams = at_least(streams, 1, 10_000, "the number of streams").and_then(|streams| u32::try_from(streams).ok());
+        let streams =
+            at_least(streams, 1, 10_000, "the number of streams").and_then(|streams| u32::try_from(streams).ok());
         let body_bytes = match &shape.body {
             Some(NoneOr::Value(size)) => Some(size.value.0),
             _ => None,

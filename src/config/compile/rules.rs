@@ -196,10 +196,10 @@ impl Compiler<'_> {
             }
             networks.value.iter().map(|network| network.0).collect()
         });
-        let permissions = rules.permissions.as_ref().map(|permissions| At {
-            at: permissions.at,
-            value: self.permission_rule(&permissions.value),
-        });
+        let permissions = rules
+            .permissions
+            .as_ref()
+            .map(|permissions| At { at: permissions.at, value: self.permission_rule(&permissions.value) });
         let tenant = rules.tenant.as_ref().and_then(|tenant| match &tenant.value {
             NoneOr::None => Some(At { at: tenant.at, value: None }),
             NoneOr::Value(shape) => self.tenant(shape).map(|binding| At { at: tenant.at, value: Some(binding) }),
@@ -238,7 +238,9 @@ impl Compiler<'_> {
                             .hint("remove this entry; write `GET` if it is not there");
                     }
                 }
-                PermissionRule::ByMethod(entries.iter().map(|(verb, list)| (verb.value.0.clone(), values(list))).collect())
+                PermissionRule::ByMethod(
+                    entries.iter().map(|(verb, list)| (verb.value.0.clone(), values(list))).collect(),
+                )
             }
         }
     }
@@ -268,10 +270,9 @@ impl Compiler<'_> {
                 let place = source.and_then(|source| position_in(&source, written.at, text, error.span.start));
                 let length = text.get(error.span.clone()).map_or(1, |span| span.chars().count().max(1));
                 let is_exact = place.is_some();
-                let problem = self.report.error(
-                    place.unwrap_or(written.at),
-                    format!("the expression is not understood: {}", error.message),
-                );
+                let problem = self
+                    .report
+                    .error(place.unwrap_or(written.at), format!("the expression is not understood: {}", error.message));
                 problem.maybe_hint(error.hint);
                 if is_exact {
                     problem.length(length);
@@ -290,9 +291,9 @@ impl Compiler<'_> {
         }
         let what = if is_route { "route" } else { "endpoint" };
         if !rules.has_rule() {
-            self.report
-                .error(rules.at, format!("no rule says who may call this {what}"))
-                .hint("write `api_key: required` if any good key will do, `public: true` if callers need none, or a rule");
+            self.report.error(rules.at, format!("no rule says who may call this {what}")).hint(
+                "write `api_key: required` if any good key will do, `public: true` if callers need none, or a rule",
+            );
         }
         if let Some(public) = rules.public.as_ref().filter(|public| public.value) {
             if let Some(at) = rules.api_key {
@@ -300,17 +301,25 @@ impl Compiler<'_> {
             }
             for (field, at, undo) in rules.needs_client() {
                 let first = self.report.name(at);
-                let hint = if is_route { format!("write `{undo}` here if callers need no key") } else { "remove one of them".to_owned() };
+                let hint = if is_route {
+                    format!("write `{undo}` here if callers need no key")
+                } else {
+                    "remove one of them".to_owned()
+                };
                 self.report
                     .error(public.at, format!("`public: true` contradicts `{field}` ({first}), which needs a client"))
                     .hint(hint);
             }
         }
         if let Some(At { at, value: Some(TenantBinding::PathParameter(name)) }) = &rules.tenant {
-            let names: Vec<&str> = pattern.as_str().split('/').filter_map(|segment| segment.strip_prefix(':')).collect();
+            let names: Vec<&str> =
+                pattern.as_str().split('/').filter_map(|segment| segment.strip_prefix(':')).collect();
             if !names.contains(&&**name) {
                 self.report
-                    .error(*at, format!("the path `{}` has no segment `:{name}` that could name the tenant", pattern.as_str()))
+                    .error(
+                        *at,
+                        format!("the path `{}` has no segment `:{name}` that could name the tenant", pattern.as_str()),
+                    )
                     .maybe_hint(did_you_mean(name, names));
             }
         }

@@ -102,30 +102,37 @@ impl Compiler<'_> {
     /// Takes a URL apart, and refuses everything in it that would be ignored.
     fn target(&mut self, url: &At<String>) -> Option<Target> {
         let text = url.value.as_str();
-        let mut refuse = |message: String, hint: &str| {
-            self.report.error(url.at, message).hint(hint);
-            None
-        };
         const FORM: &str = "write `http://host:port` or `https://host:port`";
         let Some((scheme, rest)) = text.split_once("://") else {
-            return refuse(format!("{} is not a URL", quote(text)), FORM);
+            return self.refuse_url(url, format!("{} is not a URL", quote(text)), FORM);
         };
         let is_https = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
             "https" => true,
-            _ => return refuse(format!("the scheme {} is not understood", quote(scheme)), FORM),
+            _ => return self.refuse_url(url, format!("the scheme {} is not understood", quote(scheme)), FORM),
         };
         let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(authority_end);
         if authority.contains('@') {
-            return refuse("a URL with a user name or password is refused".to_owned(), "leave out what stands before `@`");
+            self.report.hide_line(url.at);
+            return self.refuse_url(
+                url,
+                "a URL with a user name or password is refused".to_owned(),
+                "leave out what stands before `@`",
+            );
         }
         if !path.is_empty() && path != "/" {
-            return refuse("a path in an upstream's URL is not used".to_owned(), "leave it out; `rewrite` on an endpoint changes paths");
+            return self.refuse_url(
+                url,
+                "a path in an upstream's URL is not used".to_owned(),
+                "leave it out; `rewrite` on an endpoint changes paths",
+            );
         }
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => match rest.split_once(']') {
-                Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port.strip_prefix(':').or(port.is_empty().then_some(""))),
+                Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
+                    (host, port.strip_prefix(':').or(port.is_empty().then_some("")))
+                }
                 _ => (rest, None),
             },
             None => match authority.split_once(':') {
@@ -140,18 +147,30 @@ impl Compiler<'_> {
             _ => None,
         };
         let Some(port) = port else {
-            return refuse(format!("{} has no good port", quote(text)), "a port is a number from 1 to 65535");
+            return self.refuse_url(
+                url,
+                format!("{} has no good port", quote(text)),
+                "a port is a number from 1 to 65535",
+            );
         };
         let is_host = !host.is_empty()
             && (host.contains(':') || host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)));
         if !is_host {
-            return refuse(format!("{} has no good host name", quote(text)), FORM);
+            return self.refuse_url(url, format!("{} has no good host name", quote(text)), FORM);
         }
         Some(Target { at: url.at, is_https, host: host.to_ascii_lowercase(), port })
     }
 
+    fn refuse_url(&mut self, url: &At<String>, message: String, hint: &str) -> Option<Target> {
+        self.report.error(url.at, message).hint(hint);
+        None
+    }
+
     /// Resolves all names at once, each in a thread of its own, since the system's resolver cannot be given a deadline.
-    fn resolve<'t>(&self, targets: impl Iterator<Item = &'t Target>) -> HashMap<(String, u16), Result<Vec<SocketAddr>, String>> {
+    fn resolve<'t>(
+        &self,
+        targets: impl Iterator<Item = &'t Target>,
+    ) -> HashMap<(String, u16), Result<Vec<SocketAddr>, String>> {
         let mut addresses = HashMap::new();
         let (sender, receiver) = mpsc::channel();
         let mut waiting = 0;
@@ -180,7 +199,9 @@ impl Compiler<'_> {
         }
         let deadline = Instant::now() + RESOLVE_WITHIN;
         while waiting > 0 {
-            let Ok((key, found)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) else { break };
+            let Ok((key, found)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
+                break;
+            };
             addresses.insert(key, found);
             waiting -= 1;
         }
@@ -233,12 +254,14 @@ impl Compiler<'_> {
                 UpstreamKind::Http(servers.into())
             }
         };
-        let span = |span: Option<crate::config::read::Span>, default| span.map_or(Duration::from_secs(default), |span| span.0);
-        let host = map.and_then(|map| map.host.as_ref()).map_or(Some(HostRule::Preserve), |host| match &host.value {
-            HostShape::Preserve => Some(HostRule::Preserve),
-            HostShape::Server => Some(HostRule::Server),
-            HostShape::Fixed(text) => HeaderValue::from_str(text).ok().map(HostRule::Fixed),
-        })?;
+        let span =
+            |span: Option<crate::config::read::Span>, default| span.map_or(Duration::from_secs(default), |span| span.0);
+        let host =
+            map.and_then(|map| map.host.as_ref()).map_or(Some(HostRule::Preserve), |host| match &host.value {
+                HostShape::Preserve => Some(HostRule::Preserve),
+                HostShape::Server => Some(HostRule::Server),
+                HostShape::Fixed(text) => HeaderValue::from_str(text).ok().map(HostRule::Fixed),
+            })?;
         let ejection = self.ejection(map.and_then(|map| map.ejection.as_ref()));
         Some(Upstream {
             name: name.value.as_str().into(),
@@ -257,7 +280,8 @@ impl Compiler<'_> {
     }
 
     fn ejection(&mut self, shape: Option<&EjectionShape>) -> Ejection {
-        let span = |span: Option<crate::config::read::Span>, default| span.map_or(Duration::from_secs(default), |span| span.0);
+        let span =
+            |span: Option<crate::config::read::Span>, default| span.map_or(Duration::from_secs(default), |span| span.0);
         let ejection = Ejection {
             failures: shape.and_then(|shape| shape.failures).unwrap_or(3),
             duration: span(shape.and_then(|shape| shape.duration), 10),
@@ -273,13 +297,20 @@ impl Compiler<'_> {
     }
 
     /// What to trust, if any server speaks TLS.
-    fn tls(&mut self, map: Option<&ServersShape>, targets: &[Target], roots: &mut Roots) -> Option<Arc<rustls::ClientConfig>> {
+    fn tls(
+        &mut self,
+        map: Option<&ServersShape>,
+        targets: &[Target],
+        roots: &mut Roots,
+    ) -> Option<Arc<rustls::ClientConfig>> {
         let shape = map.and_then(|map| map.tls.as_ref());
         let Some(first) = targets.iter().find(|target| target.is_https) else {
             if let Some(shape) = shape
                 && !targets.is_empty()
             {
-                self.report.error(shape.at, "no server of this upstream has an `https://` URL").hint("remove `tls`, or write `https://`");
+                self.report
+                    .error(shape.at, "no server of this upstream has an `https://` URL")
+                    .hint("remove `tls`, or write `https://`");
             }
             return None;
         };
@@ -304,7 +335,10 @@ impl Compiler<'_> {
                 let store = roots.system();
                 if store.is_empty() {
                     self.report
-                        .error(first.at, "the system trusts no certificate, so that no `https://` server can be trusted")
+                        .error(
+                            first.at,
+                            "the system trusts no certificate, so that no `https://` server can be trusted",
+                        )
                         .hint("install the system's certificates (`ca-certificates`), or write `tls: { ca: ca.pem }`");
                     return None;
                 }

@@ -8,8 +8,8 @@ use crate::client::{ClientType, Permission};
 use crate::config::document::{CredentialShape, KeyTypeWord, NO_RATE_LIMITS};
 use crate::config::problem::Report;
 use crate::config::read::{
-    AnyOr, At, ByteSize, ExpressionText, FromText as _, Header, Network, NoneOr, Shape, Span, Verb, refuse_twice, shape,
-    unexpected, words,
+    AnyOr, At, ByteSize, ExpressionText, FromText as _, Header, Network, NoneOr, Shape, Span, Verb, refuse_twice,
+    shape, unexpected, words,
 };
 use crate::config::tree::{Kind, Node, Position};
 
@@ -209,7 +209,8 @@ impl Shape for RequiredShape {
                     let verb = match Verb::from_text(&key.text) {
                         Ok(verb) => Some(At { at: key.at, value: verb }),
                         Err(why) => {
-                            let message = format!("{} is not a method: {why}", crate::config::problem::quote(&key.text));
+                            let message =
+                                format!("{} is not a method: {why}", crate::config::problem::quote(&key.text));
                             let hint = Verb::hint(&key.text)
                                 .or_else(|| (key.text == "ALL").then(|| "write a list in place of the map".to_owned()));
                             report.error(key.at, message).maybe_hint(hint);

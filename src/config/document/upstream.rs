@@ -96,7 +96,9 @@ impl crate::config::read::FromText for HostShape {
             "preserve" => Ok(Self::Preserve),
             "server" => Ok(Self::Server),
             "" => Err("it is empty".to_owned()),
-            _ if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b)) => Ok(Self::Fixed(text.to_owned())),
+            _ if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b)) => {
+                Ok(Self::Fixed(text.to_owned()))
+            }
             _ => Err("a host name has letters, digits, `-` and `.`".to_owned()),
         }
     }

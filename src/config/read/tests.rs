@@ -92,13 +92,19 @@ fn sizes() {
 
 #[test]
 fn methods_networks_and_moments() {
-    for (text, good) in [("GET", true), ("PROPFIND", true), ("get", false), ("POSTT", false), ("CONNECT", false), ("A B", false)] {
+    for (text, good) in
+        [("GET", true), ("PROPFIND", true), ("get", false), ("POSTT", false), ("CONNECT", false), ("A B", false)]
+    {
         assert_eq!(Verb::from_text(text).is_ok(), good, "{text}");
     }
-    for (text, good) in [("10.0.0.0/8", true), ("10.1.2.3", true), ("::1", true), ("10.1.2.3/8", false), ("10/8", false)] {
+    for (text, good) in
+        [("10.0.0.0/8", true), ("10.1.2.3", true), ("::1", true), ("10.1.2.3/8", false), ("10/8", false)]
+    {
         assert_eq!(Network::from_text(text).is_ok(), good, "{text}");
     }
-    for (text, good) in [("2030-01-31T00:00:00Z", true), ("2030-01-31T00:00:00+02:00", true), ("2030-01-31", false), ("soon", false)] {
+    for (text, good) in
+        [("2030-01-31T00:00:00Z", true), ("2030-01-31T00:00:00+02:00", true), ("2030-01-31", false), ("soon", false)]
+    {
         assert_eq!(Moment::from_text(text).is_ok(), good, "{text}");
     }
 }
