@@ -117,8 +117,7 @@ pub fn admit<T: Trace>(
         .map_err(|refused| Refused { rule: Some(reference), ..refused })?;
     trace.credential(shown.source.map(|index| endpoint.extractor.sources()[index].label()));
     trace.caller(shown.key.as_deref());
-    let refused =
-        |rejection: Rejection| Refused { key: shown.key.clone(), source: shown.source, ..refused(rejection) };
+    let refused = |rejection: Rejection| Refused { key: shown.key.clone(), source: shown.source, ..refused(rejection) };
 
     if !admits_method(rule, head.method) {
         return Err(refused(Rejection::MethodNotAllowed { allowed: rule.methods.clone() }));

@@ -132,7 +132,11 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
     keys.reconcile(&loaded.keys);
     let started = Started {
         listening: listening(&settings, bound.first()),
-        admin: [&admin, &observe].into_iter().flatten().filter_map(|socket| Some(url("http", socket.local_addr().ok()?))).collect(),
+        admin: [&admin, &observe]
+            .into_iter()
+            .flatten()
+            .filter_map(|socket| Some(url("http", socket.local_addr().ok()?)))
+            .collect(),
         endpoints: loaded.snapshot.router.endpoints().len(),
         keys: loaded.keys.len(),
         generation: loaded.snapshot.generation,
@@ -364,10 +368,8 @@ fn listeners(loaded: &Loaded) -> Result<(Vec<ListenerSettings>, Vec<CertificateF
                     .map_err(|source| StartError::Certificate { listener: Arc::clone(&listener.name), source })?;
                 let resolver = CertificateResolver::new(certificates)
                     .map_err(|_| StartError::Tls(rustls::Error::NoCertificatesPresented))?;
-                swappable.push(CertificateFiles {
-                    listener: Arc::clone(&listener.name),
-                    resolver: Arc::clone(&resolver),
-                });
+                swappable
+                    .push(CertificateFiles { listener: Arc::clone(&listener.name), resolver: Arc::clone(&resolver) });
                 Some(tls::server_config(resolver)?)
             }
         };

@@ -115,6 +115,16 @@ impl std::fmt::Debug for CertificateFiles {
     }
 }
 
+/// Reads a pepper file by itself, for making digests on the command line.
+///
+/// # Errors
+/// If it cannot be read, or does not hold 32 bytes, raw, in hex or in base64.
+pub fn read_pepper(path: &std::path::Path) -> std::io::Result<Pepper> {
+    let bytes = Zeroizing::new(std::fs::read(path)?);
+    compile::pepper_from(&bytes)
+        .ok_or_else(|| std::io::Error::other("the pepper file does not hold 32 bytes, raw, in hex or in base64"))
+}
+
 /// What to do with the host names of upstreams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names {

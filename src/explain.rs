@@ -308,9 +308,8 @@ fn remedy(rejection: &Rejection, key: Option<&ApiKey>, rule: Option<&Rule>, snap
             Denial::OriginNotAllowed => "add the origin to the key's `origins`".to_owned(),
             Denial::ExpressionFalse => format!("make one of the false parts above true, or change `allow`{here}"),
         },
-        Rejection::HostInvalid
-        | Rejection::IdentityMalformed
-        | Rejection::BodyTooLarge
-        | Rejection::KeysNotLoaded => return None,
+        Rejection::HostInvalid | Rejection::IdentityMalformed | Rejection::BodyTooLarge | Rejection::KeysNotLoaded => {
+            return None;
+        }
     })
 }

@@ -231,8 +231,9 @@ impl Handler for Gateway {
     fn refuse(&self, violation: Violation, _peer: &Peer) -> Response<Bytes> {
         let request_id = self.worker.request_ids.next();
         let style = self.worker.shared.snapshot.load().errors;
-        let mut response =
-            Refusal::of_fault(violation.status(), violation.code()).into_response(style, None, &request_id).map(Bytes::from);
+        let mut response = Refusal::of_fault(violation.status(), violation.code())
+            .into_response(style, None, &request_id)
+            .map(Bytes::from);
         if let Ok(value) = header::HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(request_id::HEADER, value);
         }

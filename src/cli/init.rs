@@ -34,7 +34,11 @@ pub(super) fn init(arguments: &InitArguments) -> u8 {
         .replace("@DIGEST@", &KeyDigest::blake3(&secret).to_string());
     let mut options = std::fs::OpenOptions::new();
     options.write(true);
-    if arguments.force { options.create(true).truncate(true) } else { options.create_new(true) };
+    if arguments.force {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
     let written = options.open(&arguments.file).and_then(|mut file| file.write_all(text.as_bytes()));
     let name = arguments.file.display();
     match written {

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::document::{DetailWord, Document, ErrorsShape, FormatWord, KeysFileShape, KeysShape};
-use super::problem::{Report, did_you_mean};
+use super::problem::{Report, Severity, did_you_mean};
 use super::read::Shape as _;
 use super::read::{At, OffOr};
 use super::source::{Access, Files, MAX_PEM_BYTES, MAX_YAML_BYTES};
@@ -31,6 +31,7 @@ use crate::keys::{KeyRecord, Timestamp};
 use crate::routing::{Endpoint, ErrorFormat, ErrorStyle, Place, Router};
 use crate::snapshot::Snapshot;
 pub(super) use clients::KeySet;
+pub(super) use credentials::pepper_from;
 
 /// What a compilation works with beside the document.
 pub(super) struct Compiler<'a> {
@@ -64,15 +65,30 @@ impl Compiler<'_> {
 
     /// Reads a file with a secret in it, which must be kept from other users of the machine.
     pub fn read_secret_file(&mut self, path: &At<String>, what: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        self.read_guarded(path, what, Severity::Error)
+    }
+
+    /// The private key of a certificate. Other servers on the machine may share it through a mode that is wider than we like,
+    /// so that one everybody can read is a warning; one that everybody can replace is not.
+    pub fn read_certificate_key(&mut self, path: &At<String>, what: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        self.read_guarded(path, what, Severity::Warning)
+    }
+
+    fn read_guarded(
+        &mut self,
+        path: &At<String>,
+        what: &str,
+        readable: Severity,
+    ) -> Option<zeroize::Zeroizing<Vec<u8>>> {
         let (bytes, access) = self.read_bounded(path, what)?;
         if access.others_read || access.others_write {
             let shown = self.files.resolve(&path.value);
-            self.report
-                .error(
-                    path.at,
-                    format!("{what} `{}` can be read or written by every user of this machine", shown.display()),
-                )
-                .hint("keep it to its owner (and a group at most): `chmod 600` or `chmod 640`");
+            let message = format!("{what} `{}` can be read or written by every user of this machine", shown.display());
+            let problem = match readable {
+                Severity::Warning if !access.others_write => self.report.warning(path.at, message),
+                _ => self.report.error(path.at, message),
+            };
+            problem.hint("keep it to its owner (and a group at most): `chmod 600` or `chmod 640`");
         }
         Some(bytes)
     }

@@ -103,9 +103,11 @@ impl Refusal {
                 "The headers that name the end user are malformed or repeated.",
             ),
             Rejection::Denied(denial) => Self::of_denial(denial),
-            Rejection::BodyTooLarge => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than this endpoint takes.")
-            }
+            Rejection::BodyTooLarge => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "The body is larger than this endpoint takes.",
+            ),
             Rejection::KeysNotLoaded => Self {
                 retry_after_seconds: Some(1),
                 ..Self::new(
@@ -135,9 +137,7 @@ impl Refusal {
                 "credential_ambiguous",
                 "The request shows more than one API key, or one place holds several. Send one key in one place.",
             ),
-            MalformedCredential::NotAscii => {
-                ("credential_malformed", "The API key holds characters that no key has.")
-            }
+            MalformedCredential::NotAscii => ("credential_malformed", "The API key holds characters that no key has."),
             MalformedCredential::NotBearer => (
                 "credential_malformed",
                 "Authorization holds an API key without its scheme. Write `Authorization: Bearer <key>`.",
@@ -212,7 +212,9 @@ impl Refusal {
         let detail = match status {
             StatusCode::BAD_GATEWAY => "The service behind the gateway cannot be reached or gave no usable answer.",
             StatusCode::GATEWAY_TIMEOUT => "The service behind the gateway did not answer in time.",
-            StatusCode::SERVICE_UNAVAILABLE => "The service behind the gateway is not available now. Try again shortly.",
+            StatusCode::SERVICE_UNAVAILABLE => {
+                "The service behind the gateway is not available now. Try again shortly."
+            }
             StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than this endpoint takes.",
             StatusCode::REQUEST_TIMEOUT => "The request's body did not arrive in time.",
             StatusCode::URI_TOO_LONG => "The request's target is too long.",

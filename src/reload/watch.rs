@@ -88,15 +88,7 @@ pub(super) fn fingerprints(files: &[PathBuf]) -> Vec<Fingerprint> {
         .iter()
         .map(|file| {
             let data = fs::metadata(file).ok()?;
-            Some((
-                data.dev(),
-                data.ino(),
-                data.len(),
-                data.mtime(),
-                data.mtime_nsec(),
-                data.ctime(),
-                data.ctime_nsec(),
-            ))
+            Some((data.dev(), data.ino(), data.len(), data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()))
         })
         .collect()
 }

@@ -177,7 +177,11 @@ impl Router {
         let host = absolute_host(host);
         let text = path.as_str();
         let found = hosts.governing(host, text, Letters::Exact).and_then(|endpoints| endpoints.first());
-        let &endpoint = found.ok_or(NoMatch::NotFound)?;
+        let Some(&endpoint) = found else {
+            // Nobody is there to admit what could be read in two ways.
+            return Err(not_admitted(path.constructs(), PathAdmissions::default())
+                .map_or(NoMatch::NotFound, NoMatch::Ambiguous));
+        };
         let rule = RuleRef { endpoint, route: self.route(endpoint, text, method, Letters::Exact) };
         let entry = &self.endpoints[endpoint];
         if let Some(construct) = not_admitted(path.constructs(), entry.admits) {

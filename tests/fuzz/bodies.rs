@@ -32,7 +32,10 @@ pub fn path(data: &[u8]) {
         for segment in next.split(|&byte| byte == b'/') {
             assert!(segment != b"." && segment != b"..", "{text:?} hides a way up");
         }
-        assert!(!next.iter().any(|&byte| byte < 0x20 || byte == 0x7f || byte == b'\\'), "{text:?} hides a control byte");
+        assert!(
+            !next.iter().any(|&byte| byte < 0x20 || byte == 0x7f || byte == b'\\'),
+            "{text:?} hides a control byte"
+        );
         let slashes = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'/').count();
         assert!(admits.encoded_slash || slashes(&next) == slashes(judged.as_bytes()), "{text:?} hides a slash");
         if next == decoded {

@@ -242,7 +242,7 @@ fn usual_sources() -> Vec<CredentialSource> {
 }
 
 /// 32 bytes, raw, in hex or in base64 with or without padding.
-pub(super) fn pepper_from(file: &[u8]) -> Option<Pepper> {
+pub(in crate::config) fn pepper_from(file: &[u8]) -> Option<Pepper> {
     if let Ok(raw) = <[u8; 32]>::try_from(file) {
         return Some(Pepper::new(raw));
     }

@@ -168,7 +168,7 @@ impl Compiler<'_> {
         };
         let read = |(certificate, key): (At<String>, At<String>)| {
             let certificate_pem = self.read_file(&certificate, "the certificate");
-            let key_pem = self.read_secret_file(&key, "the private key");
+            let key_pem = self.read_certificate_key(&key, "the private key");
             let (certificate_pem, key_pem) = (certificate_pem?, key_pem?);
             let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate_pem).collect();
             if chain.map_or(true, |chain| chain.is_empty()) {
