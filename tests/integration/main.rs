@@ -1,0 +1,6 @@
+//! Black-box tests: the built binary between a caller that controls every byte and an upstream that keeps every byte.
+//!
+//! One module for each promise to the user. `support` holds the running gateway, the recording origin and the caller.
+//! Tests wait by asking again until a deadline, never by sleeping; they run in parallel and share nothing.
+
+mod support;

@@ -1,0 +1,15 @@
+//! What the tests stand on: a running gateway, a recording upstream, a caller that controls every byte, test keys.
+
+pub mod caller;
+pub mod certificates;
+pub mod gateway;
+pub mod http2;
+pub mod keys;
+pub mod origin;
+pub mod table;
+pub mod wait;
+
+pub use caller::{Caller, Response, exchange, get, request};
+pub use gateway::Gateway;
+pub use origin::{Origin, Play, Recorded};
+pub use table::Report;
