@@ -4,3 +4,9 @@
 //! Tests wait by asking again until a deadline, never by sleeping; they run in parallel and share nothing.
 
 mod support;
+
+mod credentials;
+mod framing;
+mod identity_headers;
+mod paths;
+mod rules;
