@@ -5,8 +5,11 @@
 
 mod support;
 
+mod answers;
 mod credentials;
+mod forwarding;
 mod framing;
 mod identity_headers;
 mod paths;
 mod rules;
+mod upgrade;
