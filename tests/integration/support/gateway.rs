@@ -101,7 +101,7 @@ impl Builder {
         let mut command = keygate();
         command.envs(self.environment).current_dir(gateway.directory());
         command.args(["run", "--config", &name]);
-        gateway.spawn(command, yaml.matches("address:").count() > 0 && !yaml.contains("admin: off"));
+        gateway.spawn(command, !yaml.contains("admin: off"));
         gateway
     }
 }
@@ -167,7 +167,7 @@ impl Gateway {
         };
         let mut command = keygate();
         command.current_dir(gateway.directory()).args(arguments);
-        gateway.spawn(command, false);
+        gateway.spawn(command, true);
         gateway
     }
 
@@ -229,7 +229,7 @@ impl Gateway {
 
     /// A GET to the admin listener.
     pub fn admin_get(&self, target: &str) -> Response {
-        get(self.admin(), target, &[])
+        get(self.admin(), target, &[("host", &self.admin().to_string())])
     }
 
     /// What it has written to its standard output.
@@ -301,7 +301,7 @@ impl Gateway {
 
     /// The generation of the rules in force.
     pub fn generation(&self) -> u64 {
-        let answer = self.admin_get("/readyz?verbose");
+        let answer = self.admin_get("/readyz");
         number_after(&answer.text(), "generation")
             .unwrap_or_else(|| panic!("readiness names no generation: {}\n{}", answer.head, answer.text()))
     }
