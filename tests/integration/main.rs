@@ -5,13 +5,18 @@
 
 mod support;
 
+mod access_log;
 mod answers;
+mod cli;
 mod credentials;
 mod forwarding;
 mod framing;
 mod http2;
 mod identity_headers;
+mod limits_of_size;
+mod metrics;
 mod paths;
+mod quickstart;
 mod reload;
 mod rules;
 mod shutdown;

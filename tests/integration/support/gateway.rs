@@ -152,7 +152,8 @@ impl Gateway {
         Self::with(yaml).origin(origin).start()
     }
 
-    /// Whatever the arguments start: for commands other than `run --config`.
+    /// Whatever the arguments start: for commands other than `run --config`. Free ports are asked for by environment,
+    /// where the command has no file to say so.
     pub fn from_arguments(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory of its own");
         let mut gateway = Self {
@@ -167,6 +168,7 @@ impl Gateway {
         };
         let mut command = keygate();
         command.current_dir(gateway.directory()).args(arguments);
+        command.env("KEYGATE_LISTEN", "127.0.0.1:0").env("KEYGATE_ADMIN", "127.0.0.1:0");
         gateway.spawn(command, true);
         gateway
     }
@@ -276,7 +278,14 @@ impl Gateway {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).expect("a directory for the file");
         }
-        std::fs::write(path, self.fill(text)).expect("a file in our own directory");
+        std::fs::write(&path, self.fill(text)).expect("a file in our own directory");
+        // Private keys that others may read are refused.
+        #[cfg(unix)]
+        if name.contains(".key") {
+            use std::os::unix::fs::PermissionsExt;
+            let only_ours = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&path, only_ours).expect("our own file");
+        }
     }
 
     /// Writes a file beside and renames it over, as editors and deployment tools do.
