@@ -20,5 +20,6 @@ mod quickstart;
 mod reload;
 mod rules;
 mod shutdown;
+mod systems;
 mod tls;
 mod upgrade;
