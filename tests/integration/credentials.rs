@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Caller, Gateway, Origin, Report, get, request, wait};
+use super::support::{Caller, Gateway, Origin, Report, get, keys, request, wait};
 
 const GOOD: &str = "kg_live_0123456789abcdefghijABCDEFGHIJ";
 const OTHER: &str = "kg_live_another6789abcdefghijABCDEFGHI";
@@ -396,4 +396,26 @@ endpoints: [ { name: all, path: /, upstream: api, api_key: required } ]
     assert_eq!(get(gateway.address(), "/", &[("secret", "key-of-b")]).status, 200);
     gateway.wait_for_access_lines(6);
     assert_eq!(lines(), 2, "{}", gateway.stderr());
+}
+
+#[test]
+fn a_keyed_digest_is_found_by_the_pepper_and_by_no_other() {
+    let pepper = [7_u8; 32];
+    let text: String = pepper.iter().map(|byte| format!("{byte:02x}")).collect();
+    for (digest, expected) in
+        [(keys::blake3_keyed("keyed-key", &pepper), "200"), (keys::blake3_keyed("keyed-key", &[8; 32]), REJECTED)]
+    {
+        let origin = Origin::start();
+        let yaml = format!(
+            r#"
+keys: {{ pepper_file: pepper.key }}
+upstreams: {{ api: {{ url: "{{{{origin}}}}" }} }}
+clients: [ {{ id: a, client_type: x, keys: [ {{ id: k, name: k, digest: "{digest}" }}, {{ id: l, name: l, digest: "{{{{digest:plain-digest}}}}" }} ] }} ]
+endpoints: [ {{ name: all, path: /, upstream: api, api_key: required }} ]
+"#
+        );
+        let gateway = Gateway::with(&yaml).origin(&origin).file("pepper.key", &text).start();
+        assert_eq!(get(gateway.address(), "/", &[("x-api-key", "keyed-key")]).verdict(), expected);
+        assert_eq!(get(gateway.address(), "/", &[("x-api-key", "plain-digest")]).verdict(), "200");
+    }
 }

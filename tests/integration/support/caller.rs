@@ -1,10 +1,13 @@
 //! A caller that controls every byte it sends, and reads exactly one response or everything up to the end.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::wait::DEADLINE;
+
+/// Names and values of fields, in order.
+pub type Fields = Vec<(String, String)>;
 
 /// Something to talk over: a socket, or TLS on one.
 pub trait Wire: Read + Write + Send {
@@ -32,11 +35,11 @@ pub struct Response {
     /// The status line and the fields, as they came.
     pub head: String,
     /// Names in lower case, and values.
-    pub headers: Vec<(String, String)>,
+    pub headers: Fields,
     /// The body, freed of its framing.
     pub body: Vec<u8>,
     /// Fields after a chunked body.
-    pub trailers: Vec<(String, String)>,
+    pub trailers: Fields,
     /// The body ended as its framing says; `false` if the connection ended before.
     pub is_complete: bool,
 }
@@ -101,19 +104,9 @@ impl Caller {
         Self { wire, unread: Vec::new() }
     }
 
-    /// Our own end.
-    pub fn local_address(&self) -> SocketAddr {
-        self.wire.socket().local_addr().expect("a connected socket")
-    }
-
     /// Sends bytes. That the other side has closed is for the reading half to find out.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.wire.write_all(bytes.as_ref()).and_then(|()| self.wire.flush()).is_ok()
-    }
-
-    /// Says that nothing more will come.
-    pub fn finish_sending(&mut self) {
-        let _ = self.wire.socket().shutdown(Shutdown::Write);
     }
 
     /// Reads what comes within a while, at least one byte unless the end or the time comes first.
@@ -202,7 +195,7 @@ impl Caller {
     }
 
     /// Reads one head, an interim one too.
-    pub fn head(&mut self) -> std::io::Result<(u16, String, Vec<(String, String)>)> {
+    pub fn head(&mut self) -> std::io::Result<(u16, String, Fields)> {
         let line = self.line()?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| std::io::Error::other(format!("not a status line: {line:?}")))?;
@@ -241,7 +234,7 @@ impl Caller {
         }
     }
 
-    fn fields(&mut self) -> std::io::Result<Vec<(String, String)>> {
+    fn fields(&mut self) -> std::io::Result<Fields> {
         let mut fields = Vec::new();
         loop {
             let line = self.line()?;

@@ -16,6 +16,9 @@ use std::time::Duration;
 
 use super::{Origin, Response, get, keys, wait};
 
+/// What the configuration is called in its directory.
+const CONFIG: &str = "gateway.yaml";
+
 /// The built binary, free of settings from the environment the tests happen to run in.
 pub fn keygate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keygate"));
@@ -45,8 +48,6 @@ pub struct Builder {
     yaml: String,
     origins: BTreeMap<String, String>,
     files: Vec<(String, Vec<u8>)>,
-    environment: Vec<(String, String)>,
-    name: String,
 }
 
 impl Builder {
@@ -67,24 +68,11 @@ impl Builder {
         self
     }
 
-    /// An environment variable.
-    pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_string(), value.to_string()));
-        self
-    }
-
-    /// Where below its directory the configuration stands; `gateway.yaml` unless told.
-    pub fn named(mut self, name: &str) -> Self {
-        self.name = name.to_string();
-        self
-    }
-
     /// Writes the files and starts the binary; returns when it answers.
     pub fn start(self) -> Gateway {
         let directory = tempfile::tempdir().expect("a directory of its own");
         let mut gateway = Gateway {
             directory,
-            name: self.name,
             origins: self.origins,
             addresses: Vec::new(),
             admin: None,
@@ -96,11 +84,10 @@ impl Builder {
             gateway.write(name, &String::from_utf8_lossy(text));
         }
         let yaml = with_defaults(&self.yaml);
-        let name = gateway.name.clone();
-        gateway.write(&name, &yaml);
+        gateway.write(CONFIG, &yaml);
         let mut command = keygate();
-        command.envs(self.environment).current_dir(gateway.directory());
-        command.args(["run", "--config", &name]);
+        command.current_dir(gateway.directory());
+        command.args(["run", "--config", CONFIG]);
         gateway.spawn(command, !yaml.contains("admin: off"));
         gateway
     }
@@ -126,7 +113,6 @@ fn with_defaults(yaml: &str) -> String {
 /// A gateway in a process of its own.
 pub struct Gateway {
     directory: tempfile::TempDir,
-    name: String,
     origins: BTreeMap<String, String>,
     addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
@@ -138,13 +124,7 @@ pub struct Gateway {
 impl Gateway {
     /// With this configuration.
     pub fn with(yaml: &str) -> Builder {
-        Builder {
-            yaml: yaml.to_string(),
-            origins: BTreeMap::new(),
-            files: Vec::new(),
-            environment: Vec::new(),
-            name: "gateway.yaml".to_string(),
-        }
+        Builder { yaml: yaml.to_string(), origins: BTreeMap::new(), files: Vec::new() }
     }
 
     /// With this configuration in front of this upstream.
@@ -158,7 +138,6 @@ impl Gateway {
         let directory = tempfile::tempdir().expect("a directory of its own");
         let mut gateway = Self {
             directory,
-            name: "gateway.yaml".to_string(),
             origins: BTreeMap::new(),
             addresses: Vec::new(),
             admin: None,
@@ -297,7 +276,7 @@ impl Gateway {
 
     /// Replaces the configuration, with the usual additions. Says nothing about whether it is in force.
     pub fn write_config(&self, yaml: &str) {
-        self.replace(&self.name, &with_defaults(yaml));
+        self.replace(CONFIG, &with_defaults(yaml));
     }
 
     /// Replaces the configuration and waits until it is in force.
@@ -341,12 +320,6 @@ impl Gateway {
     pub fn wait_for_exit(&mut self) -> ExitStatus {
         let child = self.child.as_mut().expect("it was started");
         wait::until("the end of the process", || child.try_wait().expect("our own child"))
-    }
-
-    /// Asks it to stop and waits until it has.
-    pub fn stop(&mut self) -> ExitStatus {
-        self.signal("TERM");
-        self.wait_for_exit()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -203,9 +202,6 @@ fn digits(value: &[u8]) -> u16 {
     }
     number
 }
-
-/// How long a test leaves an idle connection before it looks again.
-pub const A_MOMENT: Duration = Duration::from_millis(100);
 
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use super::caller::Fields;
 use super::wait;
 
 /// One request as it arrived.
@@ -23,11 +24,11 @@ pub struct Recorded {
     /// The request line, without line end.
     pub line: String,
     /// Field names and values as they stood.
-    pub headers: Vec<(String, String)>,
+    pub headers: Fields,
     /// The body, freed of its framing; empty while it has not been read.
     pub body: Vec<u8>,
     /// Trailer fields of a chunked body.
-    pub trailers: Vec<(String, String)>,
+    pub trailers: Fields,
 }
 
 impl Recorded {
@@ -111,8 +112,6 @@ impl Play {
 
 /// The connection in the hands of [`Play::Talk`], after the head was read.
 pub struct Talk<'a> {
-    /// The request's head.
-    pub request: Recorded,
     connection: &'a mut Connection,
 }
 
@@ -120,11 +119,6 @@ impl Talk<'_> {
     /// Sends bytes; a caller that has gone is not an error here.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.connection.stream.write_all(bytes.as_ref()).is_ok()
-    }
-
-    /// Reads the request's body to its end.
-    pub fn read_body(&mut self) -> Vec<u8> {
-        self.connection.read_body(&self.request).map(|(body, _)| body).unwrap_or_default()
     }
 
     /// Reads what comes until the other side closes; gives up after the deadline.
@@ -322,7 +316,7 @@ impl Connection {
                     false
                 }
                 Play::Talk(act) => {
-                    act(&mut Talk { request, connection: self });
+                    act(&mut Talk { connection: self });
                     true
                 }
             };
@@ -388,7 +382,7 @@ impl Connection {
         }
     }
 
-    fn fields(&mut self) -> std::io::Result<Vec<(String, String)>> {
+    fn fields(&mut self) -> std::io::Result<Fields> {
         let mut fields = Vec::new();
         loop {
             let line = self.line()?;
@@ -416,7 +410,7 @@ impl Connection {
         Ok(self.unread.drain(..count).collect())
     }
 
-    fn read_body(&mut self, request: &Recorded) -> std::io::Result<(Vec<u8>, Vec<(String, String)>)> {
+    fn read_body(&mut self, request: &Recorded) -> std::io::Result<(Vec<u8>, Fields)> {
         if request.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
             let mut body = Vec::new();
             loop {
