@@ -36,7 +36,7 @@ pub use settings::{
 };
 pub use source::Source;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -46,11 +46,11 @@ use crate::client::{Environment, KeyType};
 use crate::credential::Pepper;
 use crate::keys::{KeyRecord, Timestamp};
 use crate::snapshot::Snapshot;
-use compile::{Compiler, compile, read_keys_file};
+use compile::{Compiler, compile, pepper_from, read_keys_file};
 use document::Document;
 use problem::Report;
 use read::Shape as _;
-use source::{Access, Files, MAX_YAML_BYTES, Unreadable, fill_in};
+use source::{Access, Files, MAX_PEM_BYTES, MAX_YAML_BYTES, Unreadable, fill_in};
 use tree::Node;
 
 /// A configuration that can be put in force.
@@ -210,6 +210,28 @@ pub fn load_in(source: &Source, generation: u64, surroundings: &Surroundings<'_>
         }),
         _ => Err(problems),
     }
+}
+
+/// Why a file is no pepper. Says one thing, in one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the pepper file `{path}` {why}")]
+pub struct UnusablePepper {
+    path: String,
+    why: String,
+}
+
+/// Reads a pepper as a load does, for commands that make digests.
+///
+/// # Errors
+/// The file cannot be read, can be read by every user of the machine, or does not hold 32 bytes.
+pub fn read_pepper(path: &Path) -> Result<Pepper, UnusablePepper> {
+    let unusable = |why: String| UnusablePepper { path: path.display().to_string(), why };
+    let read = Files::new(PathBuf::new()).read(path, MAX_PEM_BYTES);
+    let (bytes, access) = read.map_err(|why| unusable(why.0))?;
+    if access.others_read || access.others_write {
+        return Err(unusable("can be read or written by every user of this machine: `chmod 600`".to_owned()));
+    }
+    pepper_from(&bytes).ok_or_else(|| unusable("does not hold 32 bytes, raw, in hex or in base64".to_owned()))
 }
 
 /// Makes a tree of a YAML file that was read, with variables filled in, and takes it among the sources of the report.

@@ -273,7 +273,7 @@ impl Compiler<'_> {
     fn pepper(&mut self, keys: Option<&KeysShape>) -> Option<Pepper> {
         let path = keys?.pepper_file.as_ref()?;
         let bytes = self.read_secret_file(path, "the pepper file")?;
-        let pepper = credentials::pepper_from(&bytes);
+        let pepper = pepper_from(&bytes);
         if pepper.is_none() {
             self.report
                 .error(path.at, "the pepper file does not hold 32 bytes, raw, in hex or in base64")
@@ -381,7 +381,6 @@ impl Compiler<'_> {
             }
             for (at, expression) in rules::expressions_of(rules) {
                 for name in expression.client_types() {
-                    let name: &str = name.as_ref();
                     let is_type = ClientType::parse(name).is_ok();
                     if is_type && !held.client_types.contains(name) && warned.insert((0, name.to_owned())) {
                         let hint = did_you_mean(name, held.client_types.iter().copied());
