@@ -92,9 +92,15 @@ fn sizes() {
 
 #[test]
 fn methods_networks_and_moments() {
-    for (text, good) in
-        [("GET", true), ("PROPFIND", true), ("get", false), ("POSTT", false), ("CONNECT", false), ("A B", false)]
-    {
+    for (text, good) in [
+        ("GET", true),
+        ("PROPFIND", true),
+        ("get", false),
+        ("FETCH", false),
+        ("POSTT", false),
+        ("CONNECT", false),
+        ("A B", false),
+    ] {
         assert_eq!(Verb::from_text(text).is_ok(), good, "{text}");
     }
     for (text, good) in
