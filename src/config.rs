@@ -195,8 +195,9 @@ pub fn load_in(source: &Source, generation: u64, surroundings: &Surroundings<'_>
         compile(&document, generation, &mut keys_file, compiler)
     });
     let problems_found = report.errors() > 0;
-    let problems = report.finish();
+    let mut problems = report.finish();
     let (content_digest, watched_files) = files.finish();
+    problems.watched_files.clone_from(&watched_files);
     match compiled {
         Some(compiled) if !problems_found => Ok(Loaded {
             settings: compiled.settings,

@@ -169,6 +169,15 @@ fn files_with_secrets_must_be_kept_from_others() {
 }
 
 #[test]
+fn a_load_that_fails_names_the_files_to_wait_for() {
+    let (directory, path) = complete();
+    fs::remove_file(directory.path().join("keys.yaml")).expect("removed");
+    let problems = load(&path).expect_err("a file is missing");
+    assert!(problems.watched_files().contains(&directory.path().join("keys.yaml")));
+    assert!(problems.watched_files().contains(&path));
+}
+
+#[test]
 fn any_change_of_any_file_changes_the_digest() {
     let (directory, path) = complete();
     let digest = || load(&path).unwrap_or_else(|problems| panic!("{problems}")).snapshot.content_digest;

@@ -8,6 +8,7 @@
 //! digest belongs.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -163,6 +164,8 @@ pub struct Problems {
     /// Found beyond the number that is kept.
     omitted: usize,
     file: Arc<str>,
+    /// Every file that was read or looked for.
+    pub(super) watched_files: Vec<PathBuf>,
 }
 
 impl Problems {
@@ -176,6 +179,13 @@ impl Problems {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Every file that was read or looked for, also those that are not there: when one of them changes, the load may
+    /// succeed. Whoever waits for that must watch these, not the files of the configuration in force.
+    #[must_use]
+    pub fn watched_files(&self) -> &[PathBuf] {
+        &self.watched_files
     }
 
     /// How many keep the configuration from being used.
@@ -391,7 +401,7 @@ impl Report {
         }
         list.sort_by_key(|problem| (problem.position, problem.severity));
         let file = sources.first().map_or_else(|| Arc::from("configuration"), |source| Arc::clone(&source.name));
-        Problems { list, omitted, file }
+        Problems { list, omitted, file, watched_files: Vec::new() }
     }
 }
 
