@@ -119,7 +119,7 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
     let health = Health::default();
     let metrics = Metrics::new(health.clone());
     let masks = Masks::default();
-    masks.set(loaded.snapshot.key_prefixes());
+    masks.set(loaded.key_prefixes.iter().map(|entry| &*entry.prefix));
     let access_log = open_access_log(&settings, masks.clone())?;
     metrics.set_access_log(access_log.clone());
     let (listeners, certificates) = listeners(&loaded)?;

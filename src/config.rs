@@ -28,7 +28,7 @@ mod source;
 mod tree;
 
 pub use problem::{Problem, Problems, Severity};
-pub use quick::{Quick, QuickUpstream, demonstration, quick};
+pub use quick::{Quick, QuickUpstream, quick};
 pub use reference::{reference, schema};
 pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSettings, Limits, ListenerSettings, LogSettings, Protocol, Settings,
@@ -115,16 +115,6 @@ impl std::fmt::Debug for CertificateFiles {
     }
 }
 
-/// Reads a pepper file by itself, for making digests on the command line.
-///
-/// # Errors
-/// If it cannot be read, or does not hold 32 bytes, raw, in hex or in base64.
-pub fn read_pepper(path: &std::path::Path) -> std::io::Result<Pepper> {
-    let bytes = Zeroizing::new(std::fs::read(path)?);
-    compile::pepper_from(&bytes)
-        .ok_or_else(|| std::io::Error::other("the pepper file does not hold 32 bytes, raw, in hex or in base64"))
-}
-
 /// What to do with the host names of upstreams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names {
@@ -166,6 +156,30 @@ pub fn load(source: &Source, generation: u64) -> Result<Loaded, Problems> {
 /// # Errors
 /// Everything that is wrong, warnings among it.
 pub fn load_in(source: &Source, generation: u64, surroundings: &Surroundings<'_>) -> Result<Loaded, Problems> {
+    read(source, generation, surroundings, &mut |compiler, file, keys| {
+        read_keys_file(compiler, file, keys, surroundings);
+    })
+}
+
+/// Reads what is fixed at start and leaves keys files and names of hosts alone: for commands that only want to know where
+/// the gateway listens.
+///
+/// # Errors
+/// Everything that is wrong with the rest.
+pub fn settings_of(source: &Source) -> Result<Settings, Problems> {
+    let surroundings = Surroundings { names: Names::Assume, ..Surroundings::system() };
+    read(source, 1, &surroundings, &mut |_, _, _| ()).map(|loaded| loaded.settings)
+}
+
+/// Takes the keys of one file into a set.
+type ReadKeys<'a> = dyn FnMut(&mut Compiler<'_>, &read::At<String>, &mut compile::KeySet) + 'a;
+
+fn read(
+    source: &Source,
+    generation: u64,
+    surroundings: &Surroundings<'_>,
+    keys_file: &mut ReadKeys<'_>,
+) -> Result<Loaded, Problems> {
     let mut report = Report::default();
     let directory = match source {
         Source::File(path) => path.parent().map(PathBuf::from).unwrap_or_default(),
@@ -189,10 +203,7 @@ pub fn load_in(source: &Source, generation: u64, surroundings: &Surroundings<'_>
     let compiled = document.and_then(|document| {
         let compiler =
             Compiler { report: &mut report, files: &mut files, names: surroundings.names, now: surroundings.now };
-        let mut keys_file = |compiler: &mut Compiler<'_>, file: &read::At<String>, keys: &mut compile::KeySet| {
-            read_keys_file(compiler, file, keys, surroundings);
-        };
-        compile(&document, generation, &mut keys_file, compiler)
+        compile(&document, generation, keys_file, compiler)
     });
     let problems_found = report.errors() > 0;
     let mut problems = report.finish();

@@ -198,14 +198,17 @@ impl Gateway {
         seen: &Seen,
         record: &mut Record,
     ) -> Response<Body> {
+        let mut closes = false;
         let refusal = match failure {
             Failure::Refused(refused) => {
                 let refusal = Refusal::of_rejection(&refused.rejection);
+                // A request whose host is no host is no better than one whose framing is broken.
+                closes = refused.rejection == Rejection::HostInvalid;
                 record.refused(*refused, refusal.exact_code);
                 refusal
             }
             Failure::Upstream(fault) => {
-                let refusal = Refusal::of_fault(fault.status(), fault.code());
+                let refusal = Refusal::of_upstream(&fault);
                 record.failed(&fault, refusal.exact_code);
                 refusal
             }
@@ -213,7 +216,11 @@ impl Gateway {
         let endpoint = record.endpoint(snapshot);
         let style = endpoint.map_or(snapshot.errors, |endpoint| endpoint.errors);
         let extractor = endpoint.map(|endpoint| &*endpoint.extractor);
-        refusal.into_response(style, extractor, &seen.request_id).map(Body::full)
+        let mut response = refusal.into_response(style, extractor, &seen.request_id).map(Body::full);
+        if closes {
+            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 
@@ -228,7 +235,7 @@ impl Handler for Gateway {
         Self::handle(self, request, peer)
     }
 
-    fn refuse(&self, violation: Violation, _peer: &Peer) -> Response<Bytes> {
+    fn refuse(&self, violation: Violation, peer: &Peer) -> Response<Bytes> {
         let request_id = self.worker.request_ids.next();
         let style = self.worker.shared.snapshot.load().errors;
         let mut response = Refusal::of_fault(violation.status(), violation.code())
@@ -237,6 +244,7 @@ impl Handler for Gateway {
         if let Ok(value) = header::HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(request_id::HEADER, value);
         }
+        record::malformed(&self.worker.shared.access_log, violation.code(), &response, &request_id, peer);
         response
     }
 }

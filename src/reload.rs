@@ -152,7 +152,11 @@ impl Reloader {
         let before = self.snapshot.load();
         let loaded = match config::load(&self.source, before.generation + 1) {
             Ok(loaded) => loaded,
-            Err(problems) => return self.reject(problems.to_string()),
+            Err(problems) => {
+                // The mend may come in a file that was not named before.
+                self.watched = problems.watched_files().to_vec();
+                return self.reject(problems.to_string());
+            }
         };
         let mut certificates = Vec::new();
         for entry in &self.certificates {
@@ -185,7 +189,7 @@ impl Reloader {
         let (generation, digest) = (loaded.snapshot.generation, loaded.snapshot.content_digest.clone());
         let endpoints = loaded.snapshot.router.endpoints().len();
         let difference = endpoint_changes(&before, &loaded.snapshot);
-        self.masks.set(loaded.snapshot.key_prefixes());
+        self.masks.set(loaded.key_prefixes.iter().map(|entry| &*entry.prefix));
         self.snapshot.publish(loaded.snapshot);
 
         self.health.published(generation, &digest, SystemTime::now());

@@ -33,13 +33,6 @@ pub struct Snapshot {
     pub errors: ErrorStyle,
 }
 
-impl Snapshot {
-    /// How keys that are issued here begin, as far as any endpoint knows: what must never stand in a log.
-    pub fn key_prefixes(&self) -> impl Iterator<Item = &str> {
-        self.router.endpoints().iter().flat_map(|endpoint| endpoint.extractor.prefixes())
-    }
-}
-
 /// Where the snapshot in force is kept. The only `ArcSwap` of rules.
 #[derive(Debug)]
 pub struct CurrentSnapshot(ArcSwap<Snapshot>);

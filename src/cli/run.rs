@@ -4,9 +4,11 @@ use std::io::Write;
 use std::path::Path;
 
 use anstyle::Style;
+use zeroize::Zeroizing;
 
 use super::{BAD_CONFIGURATION, FAILED, print_line};
 use crate::app::{self, Started};
+use crate::config::demo::DemoKey;
 use crate::config::{self, Quick, QuickUpstream, Source};
 use crate::credential::{KeyDigest, KeyText, Secret};
 use crate::telemetry::logging;
@@ -60,6 +62,7 @@ pub(super) fn demo(arguments: &DemoArguments) -> u8 {
 
 /// Runs without a file. The key is the only thing on stdout, so that a script can take it.
 fn with_fresh_key(upstream: Option<&str>, listen: &str, admin: &str) -> u8 {
+    let is_demo = upstream.is_none();
     let secret = match KeyText::generate("kg_live_") {
         Ok(secret) => secret,
         Err(error) => return super::fail(&format!("cannot make a key: {error}")),
@@ -73,13 +76,13 @@ fn with_fresh_key(upstream: Option<&str>, listen: &str, admin: &str) -> u8 {
         keys: vec![("first-client".to_owned(), KeyDigest::blake3(&secret).to_string())],
         public: Vec::new(),
     });
-    start(source, move |started| Next::FreshKey { started: started.clone(), secret })
+    start(source, move |started| Next::FreshKey { started: started.clone(), secret, is_demo })
 }
 
 /// What the terminal is told once the gateway serves.
 enum Next {
     File { started: Started },
-    FreshKey { started: Started, secret: Secret<'static> },
+    FreshKey { started: Started, secret: Secret<'static>, is_demo: bool },
 }
 
 fn start(source: Source, next: impl FnOnce(&Started) -> Next) -> u8 {
@@ -100,7 +103,12 @@ fn start(source: Source, next: impl FnOnce(&Started) -> Next) -> u8 {
     if let Err(error) = logging::start(&log) {
         return super::fail(&error.to_string());
     }
-    let outcome = app::run(source, loaded, |started| announce(next(started)));
+    let published = loaded
+        .keys
+        .iter()
+        .flat_map(|record| &record.secrets)
+        .find_map(|secret| config::demo::published(&secret.digest));
+    let outcome = app::run(source, loaded, |started| announce(next(started), published));
     match outcome {
         Ok(ended) if ended.cut == 0 => 0,
         Ok(ended) => {
@@ -121,11 +129,11 @@ fn start(source: Source, next: impl FnOnce(&Started) -> Next) -> u8 {
 }
 
 /// Says where it listens, what is in force and what to try next. Words to stderr; a fresh key to stdout.
-fn announce(next: Next) {
+fn announce(next: Next, published: Option<DemoKey>) {
     let bold = Style::new().bold();
     let (started, secret) = match next {
         Next::File { started } => (started, None),
-        Next::FreshKey { started, secret } => (started, Some(secret)),
+        Next::FreshKey { started, secret, is_demo } => (started, Some((secret, is_demo))),
     };
     let mut words = anstream::stderr();
     let mut line = |label: &str, text: &str| {
@@ -150,13 +158,26 @@ fn announce(next: Next) {
     );
     let base = started.listening.first().cloned().unwrap_or_default();
     match secret {
-        Some(secret) => {
-            line("key", "printed once, held in memory, gone when this process ends:");
-            print_line(&String::from_utf8_lossy(secret.expose()));
-            line("try", &format!("curl -i {base}/hello                             # 401: no key"));
-            line("", &format!("curl -i -H \"X-Api-Key: $KEY\" {base}/hello     # 200, with KEY set to the key above"));
+        Some((secret, is_demo)) => {
+            line("key", "printed once, held in memory, gone when this process ends");
+            let key = Zeroizing::new(String::from_utf8_lossy(secret.expose()).into_owned());
+            print_line(&key);
+            if is_demo {
+                line("try", "these two: refused without the key, answered with it");
+                print_line(&format!("curl -i {base}/hello"));
+                print_line(&Zeroizing::new(format!("curl -i -H 'X-Api-Key: {}' {base}/hello", *key)));
+            } else {
+                line("try", &format!("curl -i {base}/                              # 401: no key"));
+                line("", &format!("curl -i -H \"X-Api-Key: $KEY\" {base}/      # with KEY set to the key above"));
+            }
         }
-        None => line("try", &format!("curl -i {base}/    and, with a key, curl -i -H \"X-Api-Key: $KEY\" {base}/")),
+        None => match published {
+            Some(DemoKey { key, .. }) => {
+                line("try", &format!("curl -i {base}/orders/1"));
+                line("", &format!("curl -i -H 'X-Api-Key: {key}' {base}/orders/1"));
+            }
+            None => line("try", &format!("curl -i -H \"X-Api-Key: $KEY\" {base}/      # with KEY set to a key")),
+        },
     }
     line("stop", "Ctrl-C; SIGHUP reads the configuration again");
 }

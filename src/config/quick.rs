@@ -1,9 +1,8 @@
 //! Configurations made from a few words on a command line.
 //!
 //! They are written as YAML and loaded like any other, so that what is true of a file is true of them: every check, every
-//! default. [`quick`] protects one upstream; [`demonstration`] is the example file of the project.
+//! default.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::Source;
@@ -54,6 +53,8 @@ pub fn quick(wanted: &Quick) -> Source {
         QuickUpstream::Url(url) => format!("{{ url: {} }}", quoted(url)),
         QuickUpstream::Echo => "{ echo: true }".to_owned(),
     };
+    // Standard output is for the key alone.
+    line("access_log: off".to_owned());
     line(format!("upstreams: {{ upstream: {upstream} }}"));
     if !wanted.keys_files.is_empty() {
         let files: Vec<_> = wanted.keys_files.iter().map(|file| quoted(file)).collect();
@@ -76,27 +77,6 @@ pub fn quick(wanted: &Quick) -> Source {
     }
     Source::Text { name: "command line".to_owned(), text, directory: PathBuf::new() }
 }
-
-/// The example file of the project, listening where it is told to. Its keys are in [`demo::DEMO_KEYS`](super::demo).
-#[must_use]
-pub fn demonstration(listen: Option<&str>, admin: Option<&str>) -> Source {
-    let mut text = EXAMPLE.to_owned();
-    if let Some(address) = listen {
-        text = text.replacen(USUAL_ADDRESS, address, 1);
-    }
-    match admin {
-        Some("off") => text.push_str("\nadmin: off\n"),
-        Some(address) => {
-            // Writing to a `String` cannot fail.
-            let _ = write!(text, "\nadmin: {{ address: {} }}\n", quoted(address));
-        }
-        None => {}
-    }
-    Source::Text { name: "gateway.yaml (built in)".to_owned(), text, directory: PathBuf::new() }
-}
-
-const EXAMPLE: &str = include_str!("../../gateway.yaml");
-const USUAL_ADDRESS: &str = "127.0.0.1:8080";
 
 /// A text in quotes: each JSON string is a YAML string.
 fn quoted(text: &str) -> String {
@@ -141,13 +121,5 @@ mod tests {
         };
         let problems = load(&quick(&wanted), 1).expect_err("not a URL");
         assert!(problems.to_string().contains("has no good port"), "{problems}");
-    }
-
-    #[test]
-    fn the_demonstration_listens_where_it_is_told_to() {
-        assert_eq!(EXAMPLE.matches(USUAL_ADDRESS).count(), 1);
-        let loaded = load(&demonstration(Some("127.0.0.1:0"), Some("127.0.0.1:0")), 1).expect("good");
-        assert_eq!(loaded.settings.listeners[0].address.to_string(), "127.0.0.1:0");
-        assert_eq!(loaded.settings.admin.map(|address| address.port()), Some(0));
     }
 }

@@ -147,11 +147,6 @@ impl Extractor {
         ]
     }
 
-    /// How keys of ours begin, longest first.
-    pub fn prefixes(&self) -> impl Iterator<Item = &str> {
-        self.prefixes.0.iter().map(|prefix| &**prefix)
-    }
-
     /// The places, in order of precedence.
     #[must_use]
     pub fn sources(&self) -> &[CredentialSource] {

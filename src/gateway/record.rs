@@ -21,7 +21,7 @@ use crate::body::{Body, BodyError};
 use crate::forward::ForwardError;
 use crate::keys::ApiKey;
 use crate::routing::{Endpoint, RuleRef};
-use crate::server::{RequestBody, RequestBodyError};
+use crate::server::{Peer, RequestBody, RequestBodyError};
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::{AccessLog, AccessRecord};
 use crate::telemetry::metrics::{RequestSample, WorkerMetrics};
@@ -76,7 +76,7 @@ impl Record {
     /// Counts the decision.
     pub(super) fn decided(&mut self, admitted: &Result<Admitted, Refused>, took: Duration) {
         let (outcome, reason) = match admitted {
-            Ok(Admitted::Forward(permit)) if permit.key().is_some() => ("admitted", "key"),
+            Ok(Admitted::Forward(permit)) if permit.key().is_some() => ("admitted", "ok"),
             Ok(Admitted::Forward(_)) => ("admitted", "anonymous"),
             Ok(Admitted::Preflight(_)) => ("admitted", "preflight"),
             Err(refused) => ("refused", refused.rejection.code()),
@@ -176,6 +176,45 @@ impl Record {
         });
         response.map(|body| RecordedBody { body, ending: Some(ending) })
     }
+}
+
+/// Prints the line of something that never became a request. What it said of itself cannot be read and is not repeated.
+pub(super) fn malformed(
+    access_log: &AccessLog,
+    code: &'static str,
+    response: &Response<Bytes>,
+    request_id: &str,
+    peer: &Peer,
+) {
+    if !access_log.is_on() {
+        return;
+    }
+    access_log.record(&AccessRecord {
+        time: SystemTime::now(),
+        request_id,
+        trace_id: None,
+        client_address: peer.address.ip(),
+        method: "",
+        host: b"",
+        path: b"",
+        protocol: "HTTP/1.1",
+        status: response.status().as_u16(),
+        code: Some(code),
+        endpoint: None,
+        rule_place: None,
+        client_id: None,
+        client_type: None,
+        key_id: None,
+        credential_source: None,
+        upstream: None,
+        server: None,
+        duration: Duration::ZERO,
+        upstream_duration: None,
+        bytes_in: 0,
+        bytes_out: response.body().len() as u64,
+        user_agent: None,
+        referer: None,
+    });
 }
 
 /// All of an error's causes in one line.

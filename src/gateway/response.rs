@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::admission::Rejection;
 use crate::credential::{CredentialSource, Extractor, MalformedCredential};
+use crate::forward::ForwardError;
 use crate::policy::Denial;
 use crate::routing::{ErrorFormat, ErrorStyle};
 
@@ -207,7 +208,26 @@ impl Refusal {
         }
     }
 
-    /// An upstream's fault, or one of the connection to it, by its status and code.
+    /// An upstream's fault. The caller is told what it means for the caller; what exactly went wrong is for the log.
+    pub(super) fn of_upstream(fault: &ForwardError) -> Self {
+        let code = match fault {
+            ForwardError::NoServer => "upstream_unavailable",
+            ForwardError::ConnectRefused(_) | ForwardError::ConnectFailed(_) | ForwardError::Tls(_) => {
+                "upstream_unreachable"
+            }
+            ForwardError::Closed(_) | ForwardError::BadResponse(_) | ForwardError::BodyCut(_) => {
+                "upstream_bad_response"
+            }
+            ForwardError::ConnectTimeout
+            | ForwardError::ResponseTimeout
+            | ForwardError::SendTimeout
+            | ForwardError::BodyTimeout => "upstream_timeout",
+            ForwardError::RequestBody(_) => fault.code(),
+        };
+        Self { exact_code: fault.code(), ..Self::of_fault(fault.status(), code) }
+    }
+
+    /// Something that is no rejection, by its status and code.
     pub(super) fn of_fault(status: StatusCode, code: &'static str) -> Self {
         let detail = match status {
             StatusCode::BAD_GATEWAY => "The service behind the gateway cannot be reached or gave no usable answer.",
@@ -237,9 +257,9 @@ impl Refusal {
         let code = if style.full_detail { self.exact_code } else { self.code };
         let (content_type, body) = match style.format {
             ErrorFormat::Problem => ("application/problem+json", self.problem(code, request_id)),
-            ErrorFormat::Envelope => ("application/json", self.envelope(code, request_id)),
-            ErrorFormat::Bkend => ("application/json", self.bkend(code, request_id)),
-            ErrorFormat::Billabear => ("application/json", self.billabear(request_id)),
+            ErrorFormat::Envelope => ("application/json", self.envelope(code)),
+            ErrorFormat::Bkend => ("application/json", self.bkend(code)),
+            ErrorFormat::Billabear => ("application/json", self.billabear()),
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
@@ -278,20 +298,19 @@ impl Refusal {
         body.to_string()
     }
 
-    fn envelope(&self, code: &str, request_id: &str) -> String {
-        let mut error = json!({ "code": code, "message": self.detail, "request_id": request_id });
+    fn envelope(&self, code: &str) -> String {
+        let mut error = json!({ "code": code, "message": self.detail });
         if let Some(required) = &self.required {
             error["required"] = required.clone();
         }
         json!({ "error": error }).to_string()
     }
 
-    fn bkend(&self, code: &str, request_id: &str) -> String {
+    fn bkend(&self, code: &str) -> String {
         let mut body = json!({
             "statusCode": self.status.as_u16(),
             "error": code.to_ascii_uppercase(),
             "message": self.detail,
-            "requestId": request_id,
         });
         if let Some(required) = &self.required {
             body["required"] = required.clone();
@@ -299,11 +318,11 @@ impl Refusal {
         body.to_string()
     }
 
-    fn billabear(&self, request_id: &str) -> String {
+    fn billabear(&self) -> String {
         if self.status == StatusCode::UNAUTHORIZED {
             "[]".to_owned()
         } else {
-            json!({ "errors": { "request": self.detail }, "request_id": request_id }).to_string()
+            json!({ "errors": { "request": self.detail } }).to_string()
         }
     }
 }

@@ -195,7 +195,15 @@ impl Router {
         };
         // Where case matters to the upstream, as the operator says, no reader folds it.
         let is_folded = !entry.case_distinct && (self.has_capitals || path.traits().letter_case);
-        let leads_here_in_any_case = |text: &str| !is_folded || leads_here(text, Letters::Folded);
+        // Neither where everything it could be folded to says that case matters.
+        let others_are_distinct = |text: &str| {
+            let governing = hosts.governing(host, text, Letters::Folded);
+            governing.is_some_and(|endpoints| {
+                endpoints.iter().all(|&other| other != endpoint && self.endpoints[other].case_distinct)
+            })
+        };
+        let leads_here_in_any_case =
+            |text: &str| !is_folded || leads_here(text, Letters::Folded) || others_are_distinct(text);
         if !leads_here_in_any_case(text) {
             return Err(NoMatch::Ambiguous("in another letter case the path is governed by another rule"));
         }

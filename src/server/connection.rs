@@ -119,6 +119,7 @@ pub(super) async fn run<H: Handler>(accepted: Accepted, worker: Arc<Worker<H>>) 
         progress: 0,
         closing_since: None,
         draining_since: None,
+        is_http2,
         window: (0, 0),
     };
     match is_http2 {
@@ -326,6 +327,7 @@ struct Keeper<H> {
     waiting_since: u64,
     closing_since: Option<u64>,
     draining_since: Option<u64>,
+    is_http2: bool,
     /// HTTP/2: the last sign that an answer got on, and when it was seen.
     window: (u32, u64),
 }
@@ -346,13 +348,17 @@ impl<H: Handler> Keeper<H> {
             if self.draining_since.is_none() && self.watch.poll(context).is_ready() {
                 self.draining_since = Some(self.state.now());
             }
-            // A connection that has just come has a request on its way: it may still ask once.
-            if self.draining_since.is_some() && self.state.begun() > 0 {
+            // A request may be on its way, on a connection that idles as on one that has just come: an HTTP/1 client
+            // learns from the answer that it is the last one, and loses nothing. HTTP/2 can say so at any time.
+            if self.draining_since.is_some() && (self.is_http2 || self.state.is_busy()) {
                 return self.close();
             }
         }
         let settings = &self.worker.settings;
-        let age = self.closing_since.is_none().then(|| (self.state.moment(0, settings.age), Cause::Age));
+        // An HTTP/1 connection that is too old says so with its next answer: to close it between two would cut a request
+        // that is on its way.
+        let may_end = self.closing_since.is_none() && (self.is_http2 || self.state.is_busy());
+        let age = may_end.then(|| (self.state.moment(0, settings.age), Cause::Age));
         let next = match (deadline(self), age) {
             (Some(one), Some(other)) => Some(if one.0 <= other.0 { one } else { other }),
             (one, other) => one.or(other),
@@ -384,7 +390,7 @@ impl<H: Handler> Keeper<H> {
         let settings = &self.worker.settings;
         match (self.closing_since, self.draining_since) {
             (Some(since), _) => (self.state.moment(since.max(self.waiting_since), CLOSING_TIME), Cause::Closing),
-            (None, Some(since)) => (self.state.moment(since, settings.first_request_while_draining), Cause::Draining),
+            (None, Some(since)) => (self.state.moment(since, settings.last_request_while_draining), Cause::Draining),
             (None, None) => (self.state.moment(self.waiting_since, settings.idle_time), Cause::Idle),
         }
     }

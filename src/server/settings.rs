@@ -29,8 +29,8 @@ pub struct ConnectionSettings {
     pub connections: ConnectionLimits,
     /// How long [`serve`](super::serve) waits for what is open when a drain begins. Default 30 s.
     pub grace: Duration,
-    /// How long a connection that has not yet asked anything may still do so when a drain begins. Default 1 s.
-    pub first_request_while_draining: Duration,
+    /// How long an HTTP/1 connection that is not answering anything may still ask once when a drain begins. Default 1 s.
+    pub last_request_while_draining: Duration,
 }
 
 impl Default for ConnectionSettings {
@@ -46,7 +46,7 @@ impl Default for ConnectionSettings {
             http2: Http2Settings::default(),
             connections: ConnectionLimits::default(),
             grace: Duration::from_secs(30),
-            first_request_while_draining: Duration::from_secs(1),
+            last_request_while_draining: Duration::from_secs(1),
         }
     }
 }

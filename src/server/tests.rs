@@ -441,7 +441,7 @@ async fn an_upgrade_that_is_not_granted_stays_judged() {
 }
 
 #[tokio::test]
-async fn a_drain_finishes_what_runs_closes_what_idles_and_loses_nothing() {
+async fn a_drain_finishes_what_runs_lets_each_ask_once_more_and_loses_nothing() {
     let server = Running::start(ConnectionSettings::default());
     let mut idle = server.connect().await;
     idle.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
@@ -452,12 +452,18 @@ async fn a_drain_finishes_what_runs_closes_what_idles_and_loses_nothing() {
         tcp.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
         busy.push(tcp);
     }
+    let mut silent = server.connect().await;
+    silent.write_all(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    read_until(&mut silent, "\r\n\r\n").await;
     let mut fresh = server.connect().await;
     tokio::time::sleep(Duration::from_millis(100)).await;
 
     server.drain.signal();
     let address = server.address;
-    assert_eq!(read_to_close(&mut idle).await, "");
+    idle.write_all(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    let text = read_to_close(&mut idle).await;
+    assert_eq!(statuses(&text), ["200"]);
+    assert!(text.contains("connection: close"), "{text}");
     fresh.write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
     assert_eq!(statuses(&read_to_close(&mut fresh).await), ["200"]);
     for tcp in &mut busy {
@@ -465,6 +471,7 @@ async fn a_drain_finishes_what_runs_closes_what_idles_and_loses_nothing() {
         assert_eq!(statuses(&text), ["200"]);
         assert!(text.contains("connection: close"), "{text}");
     }
+    assert_eq!(read_to_close(&mut silent).await, "");
     assert_eq!(server.drained().await, Drained { cut: 0 });
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
 }

@@ -189,7 +189,7 @@ fn fields_of_the_hop_do_not_travel_upstream() {
 #[test]
 fn trailers_of_an_answer_pass() {
     let origin = Origin::playing(Play::raw(
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: grpc-status\r\n\r\n2\r\nhi\r\n0\r\ngrpc-status: 0\r\nx-sum: 7\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: grpc-status, x-sum\r\n\r\n2\r\nhi\r\n0\r\ngrpc-status: 0\r\nx-sum: 7\r\n\r\n",
     ));
     let gateway = Gateway::before(&origin, OPEN);
     let response = get(gateway.address(), "/", &[("te", "trailers")]);

@@ -109,7 +109,6 @@ fn streams_that_are_not_well_formed_reach_nobody() {
         ("path is an asterisk", instead(":path", "*")),
         ("line feed in the path", instead(":path", "/open HTTP/1.1\r\nx: y")),
         ("blank in the path", instead(":path", "/open x")),
-        ("fragment", instead(":path", "/open#x")),
         ("blank in the method", instead(":method", "GET /closed HTTP/1.1")),
         ("authority with a user", instead(":authority", "u@a.test")),
         ("authority with a path", instead(":authority", "a.test/x")),

@@ -246,7 +246,7 @@ fn many_keys(is_active: bool) -> String {
         let active = if number == 777 && !is_active { ",\"active\":false" } else { "" };
         let _ = writeln!(
             text,
-            "{{\"client\":\"client-{}\",\"client_type\":\"cms\",\"id\":\"key_{number}\",\"name\":\"n{number}\",\"digest\":\"{digest}\"{active}}}",
+            "{{\"client\":\"client-{}\",\"client_type\":\"cms\",\"id\":\"many_{number}\",\"name\":\"n{number}\",\"digest\":\"{digest}\"{active}}}",
             number / 10
         );
     }

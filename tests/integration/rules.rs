@@ -284,7 +284,7 @@ fn a_route_covers_one_verb_and_one_path_and_inherits_the_rest() {
         ("DELETE", "/orders/1", "all", "200"),
         ("DELETE", "/orders/1/", "all", "200"),
         ("DELETE", "/orders/1", "writer", PERMISSION),
-        ("DELETE", "/orders/1", "reader", TYPE),
+        ("DELETE", "/orders/1", "reader", READ_ONLY),
         ("DELETE", "/orders/1", "-", MISSING),
         ("DELETE", "/orders/1/lines", "all", METHOD),
         ("GET", "/orders/1", "cut", "200"),
