@@ -127,7 +127,7 @@ fn mistakes_that_could_open_a_door_are_problems() {
         ("an unknown root", endpoint("allow: \"Groups.admin\"")),
         ("a type error", endpoint("allow: \"!clientType == 'A'\"")),
         ("a string that is no verdict", endpoint("allow: \"clientType\"")),
-        ("an unknown method", endpoint("permissions: { FETCH: [a.read] }")),
+        ("a method that is none", endpoint("permissions: { \"GE T\": [a.read] }")),
         ("a permission that is none", endpoint("permissions: [orders]")),
         ("an unknown upstream", endpoint("public: true").replace("upstream: api", "upstream: apis")),
         ("an unknown field", endpoint("public: true, allowed: true")),

@@ -13,8 +13,8 @@ fn config(endpoints: &str) -> String {
         r#"
 upstreams: {{ api: {{ url: "{{{{origin}}}}" }} }}
 clients:
-  - {{ id: shop, client_type: cms, keys: [ {{ id: key_1, name: k, digest: "{{{{digest:shop-key}}}}" }} ] }}
-  - {{ id: other, client_type: app, keys: [ {{ id: key_2, name: k2, digest: "{{{{digest:other-key}}}}" }} ] }}
+  - {{ id: shop, client_type: cms, keys: [ {{ id: key_shop, name: k, digest: "{{{{digest:shop-key}}}}" }} ] }}
+  - {{ id: other, client_type: app, keys: [ {{ id: key_other, name: k2, digest: "{{{{digest:other-key}}}}" }} ] }}
 endpoints:
   - {{ name: steady, path: /steady, upstream: api, api_key: required }}
 {endpoints}
