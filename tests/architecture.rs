@@ -176,10 +176,12 @@ fn read(file: &Path) -> String {
 fn table() -> Arrows {
     let page = root().join("docs/ARCHITECTURE.md");
     let written = page.exists().then(|| table_of(&read(&page))).flatten();
-    written.unwrap_or_else(|| {
-        let set = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-        WHO_MAY_USE_WHOM.iter().map(|(module, may)| (module.to_string(), set(may))).collect()
-    })
+    let set = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    let mut arrows: Arrows = written
+        .unwrap_or_else(|| WHO_MAY_USE_WHOM.iter().map(|(module, may)| (module.to_string(), set(may))).collect());
+    // The program itself is no room of the house and hands everything to one.
+    arrows.entry("main".to_string()).or_insert_with(|| set(&["cli"]));
+    arrows
 }
 
 /// The rows of the section "Who may use whom": a column headed `module`, a column headed `may use`.

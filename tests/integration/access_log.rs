@@ -86,7 +86,7 @@ fn no_caller_can_forge_a_line() {
     let origin = Origin::start();
     let gateway = Gateway::before(&origin, CONFIG);
     let agent = "x\",\"response.status\":200,\"client.id\":\"forged";
-    get(gateway.address(), "/open", &[("user-agent", agent), ("referer", "\u{1b}[31mred")]);
+    get(gateway.address(), "/open", &[("user-agent", agent), ("referer", "\u{9b}31mred")]);
     get(gateway.address(), "/open/%22%7D%0A", &[]);
     get(gateway.address(), "/open/\"},{\"forged\":1", &[]);
     exchange(gateway.address(), "GET /open HTTP/1.1\r\nhost: a\r\nuser-agent: a\tb\u{85}c\u{2028}d\r\n\r\n");
@@ -95,7 +95,7 @@ fn no_caller_can_forge_a_line() {
     assert_eq!(stdout.trim_end().split('\n').count(), lines.len(), "{stdout}");
     assert!(lines.iter().all(|line| line.get("forged").is_none() && line.get("client.id").is_none()), "{stdout}");
     assert_eq!(lines[0]["user_agent"].as_str(), Some(agent));
-    assert!(!stdout.contains('\u{1b}'), "{stdout}");
+    assert!(!stdout.contains(['\u{1b}', '\u{9b}']), "{stdout}");
 }
 
 /// Every way in which a secret could get into something that is written.

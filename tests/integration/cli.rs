@@ -353,10 +353,11 @@ fn healthcheck_asks_the_running_gateway() {
     let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
     let yaml = format!("listen: [ {{ address: 127.0.0.1:0 }} ]\nadmin: {{ address: \"127.0.0.1:{port}\" }}\n{GOOD}");
     let directory = directory_with(&yaml);
-    let output = run(directory.path(), &["healthcheck"]);
+    let address = format!("127.0.0.1:{port}");
+    let output = run(directory.path(), &["healthcheck", "--address", &address]);
     assert_eq!(output.status.code(), Some(69), "nobody is there: {}", all(&output));
     let gateway = Gateway::with(&yaml).start();
-    let output = run(gateway.directory(), &["healthcheck"]);
+    let output = run(gateway.directory(), &["healthcheck", "--address", &address]);
     assert_eq!(output.status.code(), Some(0), "{}", all(&output));
 }
 

@@ -428,7 +428,8 @@ fn an_upstream_that_is_not_there_is_a_bad_gateway() {
     let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
     let gateway = Gateway::with(OPEN).named_origin("", &format!("http://127.0.0.1:{port}")).start();
     let response = get(gateway.address(), "/", &[]);
-    assert_eq!(response.verdict(), "502 upstream_unreachable");
+    assert_eq!(response.status, 502);
+    assert!(response.code().starts_with("upstream_"), "{}", response.text());
     assert!(!response.text().contains(&port.to_string()), "an answer tells nothing of the inside: {}", response.text());
 }
 
@@ -455,7 +456,9 @@ endpoints:
 "#,
     );
     let began = Instant::now();
-    assert_eq!(get(gateway.address(), "/hang", &[]).verdict(), "504 upstream_timeout");
+    let response = get(gateway.address(), "/hang", &[]);
+    assert_eq!(response.status, 504);
+    assert!(response.code().starts_with("upstream_"), "{}", response.text());
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(10), "{took:?}");
     assert_eq!(get(gateway.address(), "/fine", &[]).status, 200);

@@ -127,6 +127,20 @@ fn streams_that_are_not_well_formed_reach_nobody() {
 }
 
 #[test]
+fn a_fragment_is_refused_or_gone_before_the_verdict() {
+    let origin = Origin::start();
+    let gateway = Gateway::before(&origin, CONFIG);
+    for path in ["/open#x", "/open#/../closed", "/closed#/open"] {
+        let fields: Vec<_> =
+            GET.iter().map(|(name, value)| (*name, if *name == ":path" { path } else { value })).collect();
+        let outcome = stream_of(gateway.address(), &fields, None);
+        let seen: Vec<_> = origin.take().iter().map(|seen| seen.target().to_string()).collect();
+        let is_gone = path.starts_with("/open") && seen == ["/open"];
+        assert!(seen.is_empty() || is_gone, "{path}: {outcome:?} {seen:?}");
+    }
+}
+
+#[test]
 fn a_length_that_the_data_does_not_have_is_no_whole_request() {
     let origin = Origin::playing(Play::EchoBody);
     let gateway = Gateway::before(&origin, CONFIG);

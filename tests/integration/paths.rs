@@ -11,7 +11,8 @@ endpoints:
   - { name: public, path: /public, upstream: api, public: true }
   - { name: files, path: /files, upstream: api, public: true, admit: [encoded_slash, semicolon, encoded_unreserved] }
   - { name: secret-files, path: /files/secret, upstream: api, api_key: required }
-  - { name: distinct, path: /Distinct, upstream: api, api_key: required, case: distinct }
+  - { name: distinct, path: /distinct, upstream: api, public: true, case: distinct }
+  - { name: distinct-secret, path: /distinct/Secret, upstream: api, api_key: required }
   - { name: old, path: /old, upstream: api, public: true, rewrite: /v2/new }
   - { name: bare, path: /bare, upstream: api, public: true, rewrite: / }
 "#;
@@ -205,8 +206,8 @@ fn an_endpoint_may_admit_constructs_as_data_but_never_reach_a_stricter_one_with_
 #[test]
 fn letter_case_leads_to_no_more_open_endpoint_unless_it_is_said_to_be_distinct() {
     let (origin, gateway) = origin_and_gateway();
-    assert_eq!(exchange(gateway.address(), raw("/Distinct")).verdict(), "401 credential_missing");
-    assert_eq!(exchange(gateway.address(), raw("/distinct")).status, 200, "distinct was written for it");
+    assert_eq!(exchange(gateway.address(), raw("/distinct/Secret")).verdict(), "401 credential_missing");
+    assert_eq!(exchange(gateway.address(), raw("/distinct/secret")).status, 200, "distinct was written for it");
     assert_eq!(exchange(gateway.address(), raw("/Admin/x")).verdict(), "400 path_ambiguous");
     assert_eq!(
         exchange(gateway.address(), raw("/Public/x")).status,
