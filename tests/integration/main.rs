@@ -23,3 +23,4 @@ mod shutdown;
 mod systems;
 mod tls;
 mod upgrade;
+mod upstreams;

@@ -1,0 +1,197 @@
+//! Upstreams as they are: connections are used again, go stale, hang, break; servers come and go; nothing is sent twice.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::support::{Caller, Gateway, Origin, Play, get, request, wait};
+
+const OPEN: &str = r#"
+upstreams: { api: { url: "{{origin}}" } }
+endpoints: [ { name: all, path: /, upstream: api, public: true } ]
+"#;
+
+#[test]
+fn upstream_connections_are_used_again() {
+    let origin = Origin::start();
+    let gateway = Gateway::before(&origin, OPEN);
+    for round in 0..20 {
+        let method = if round % 3 == 0 { "POST" } else { "GET" };
+        assert_eq!(request(gateway.address(), method, "/", &[], b"").status, 200);
+    }
+    assert!(origin.connections() <= 2, "{} connections for 20 requests in a row", origin.connections());
+}
+
+#[test]
+fn a_get_survives_a_connection_that_went_stale_and_a_post_is_never_sent_twice() {
+    let origin = Origin::start();
+    let gateway = Gateway::before(&origin, OPEN);
+    for round in 0..20 {
+        assert_eq!(get(gateway.address(), "/warm", &[]).status, 200);
+        origin.close_connections();
+        assert_eq!(get(gateway.address(), "/stale", &[]).status, 200, "round {round}");
+    }
+    origin.take();
+    // An origin that reads a request on a used connection and then drops it leaves in doubt what it did.
+    let doubtful = Origin::directed(|request| if request.index == 0 { Play::Echo } else { Play::Close });
+    let gateway = Gateway::before(&doubtful, OPEN);
+    for (method, expected) in [("GET", 200), ("POST", 502), ("PATCH", 502)] {
+        doubtful.take();
+        assert_eq!(request(gateway.address(), "GET", "/warm", &[], b"").status, 200);
+        let status = request(gateway.address(), method, "/doubt", &[], b"").status;
+        let sent = doubtful.take().iter().filter(|seen| seen.target() == "/doubt").count();
+        assert_eq!(status, expected, "{method}");
+        assert_eq!(sent, if method == "GET" { 2 } else { 1 }, "{method} on the wire");
+    }
+}
+
+#[test]
+fn a_request_with_a_body_is_never_sent_twice() {
+    let doubtful = Origin::directed(|request| if request.index == 0 { Play::Echo } else { Play::Close });
+    let gateway = Gateway::before(&doubtful, OPEN);
+    for method in ["POST", "PUT"] {
+        doubtful.take();
+        get(gateway.address(), "/warm", &[]);
+        let response = request(gateway.address(), method, "/doubt", &[], b"body");
+        let sent = doubtful.take().iter().filter(|seen| seen.target() == "/doubt").count();
+        assert_eq!((response.status, sent), (502, 1), "{method}");
+    }
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_a_bad_gateway() {
+    let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
+    let gateway = Gateway::with(OPEN).named_origin("", &format!("http://127.0.0.1:{port}")).start();
+    let response = get(gateway.address(), "/", &[]);
+    assert_eq!(response.status, 502);
+    assert!(response.code().starts_with("upstream_"), "{}", response.text());
+    assert!(!response.text().contains(&port.to_string()), "an answer tells nothing of the inside: {}", response.text());
+}
+
+#[test]
+fn an_upstream_that_hangs_up_or_resets_is_a_bad_gateway() {
+    for play in [Play::Close, Play::Reset] {
+        let origin = Origin::playing(play);
+        let gateway = Gateway::before(&origin, OPEN);
+        let response = request(gateway.address(), "POST", "/", &[], b"x");
+        assert_eq!(response.status, 502, "{}", response.text());
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_a_timeout_in_bounded_time() {
+    let origin = Origin::directed(|request| if request.target() == "/hang" { Play::Hang } else { Play::Echo });
+    let gateway = Gateway::before(
+        &origin,
+        r#"
+upstreams: { api: { url: "{{origin}}", response_timeout: 300ms } }
+endpoints:
+  - { name: all, path: /, upstream: api, public: true }
+  - { name: patient, path: /patient, upstream: api, public: true, response_timeout: 60s }
+"#,
+    );
+    let began = Instant::now();
+    let response = get(gateway.address(), "/hang", &[]);
+    assert_eq!(response.status, 504);
+    assert!(response.code().starts_with("upstream_"), "{}", response.text());
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(get(gateway.address(), "/fine", &[]).status, 200);
+}
+
+#[test]
+fn a_body_that_stops_coming_is_cut_and_never_presented_as_complete() {
+    let origin = Origin::playing(Play::talk(|talk| {
+        talk.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc");
+        talk.read_to_end();
+    }));
+    let gateway = Gateway::before(
+        &origin,
+        r#"
+upstreams: { api: { url: "{{origin}}", body_timeout: 300ms } }
+endpoints: [ { name: all, path: /, upstream: api, public: true } ]
+"#,
+    );
+    let mut caller = Caller::connect(gateway.address());
+    caller.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let response = caller.response();
+    assert_eq!((response.text().as_str(), response.is_complete), ("abc", false));
+}
+
+#[test]
+fn one_slow_request_holds_up_no_other() {
+    let released = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&released);
+    let origin = Origin::directed(move |request| {
+        if request.target() != "/slow" {
+            return Play::Echo;
+        }
+        let gate = Arc::clone(&gate);
+        Play::talk(move |talk| {
+            wait::until("the release", || gate.load(Ordering::SeqCst).then_some(()));
+            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow");
+        })
+    });
+    let gateway = Gateway::before(&origin, OPEN);
+    let mut slow = Caller::connect(gateway.address());
+    slow.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
+    for _ in 0..20 {
+        assert_eq!(get(gateway.address(), "/fast", &[]).status, 200);
+    }
+    released.store(true, Ordering::SeqCst);
+    assert_eq!(slow.response().text(), "slow");
+}
+
+#[test]
+fn a_caller_that_leaves_ends_the_request_upstream_too() {
+    let origin = Origin::directed(|request| if request.target() == "/hang" { Play::Hang } else { Play::Echo });
+    let gateway = Gateway::before(&origin, OPEN);
+    let mut caller = Caller::connect(gateway.address());
+    caller.send("GET /hang HTTP/1.1\r\nhost: a\r\n\r\n");
+    origin.wait_for(1);
+    drop(caller);
+    wait::until("the upstream connection to be closed", || (origin.open_connections() == 0).then_some(()));
+}
+
+#[test]
+fn several_servers_take_turns_and_one_that_fails_is_left_alone() {
+    let (one, two) = (Origin::start(), Origin::start());
+    let yaml = r#"
+upstreams:
+  api: { servers: ["{{origin:one}}", "{{origin:two}}"], ejection: { failures: 2, duration: 60s, at_most: 60s } }
+endpoints: [ { name: all, path: /, upstream: api, public: true } ]
+"#;
+    let gateway = Gateway::with(yaml).named_origin("one", &one.url()).named_origin("two", &two.url()).start();
+    for _ in 0..20 {
+        assert_eq!(get(gateway.address(), "/", &[]).status, 200);
+    }
+    let (first, second) = (one.take().len(), two.take().len());
+    assert_eq!(first + second, 20);
+    assert!(first >= 5 && second >= 5, "{first} and {second} of 20");
+
+    drop(two);
+    let statuses: Vec<u16> = (0..40).map(|_| get(gateway.address(), "/", &[]).status).collect();
+    let failures = statuses.iter().filter(|status| **status != 200).count();
+    assert!(failures <= 4, "{statuses:?}");
+    assert!(statuses[20..].iter().all(|status| *status == 200), "{statuses:?}");
+}
+
+#[test]
+fn the_built_in_echo_answers_what_it_received() {
+    let gateway = Gateway::with(
+        r#"
+upstreams: { api: { echo: true } }
+clients: [ { id: shop, client_type: cms, keys: [ { id: key_1, name: k, digest: "{{digest:shop-key}}" } ] } ]
+endpoints: [ { name: all, path: /, upstream: api, api_key: required } ]
+"#,
+    )
+    .start();
+    let response = request(gateway.address(), "POST", "/x?y=1", &[("x-api-key", "shop-key")], b"hello");
+    assert_eq!(response.status, 200);
+    let text = response.json().to_string();
+    for part in ["POST", "/x", "client-type", "cms", "shop"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    assert!(!text.contains("shop-key"), "{text}");
+}
