@@ -116,7 +116,11 @@ pub fn document(data: &[u8]) {
     if text.contains("url") || text.contains("servers") || text.len() > 16 * 1024 {
         return;
     }
-    let source = config::Source::Text { name: "fuzz.yaml".to_owned(), text: text.to_owned(), directory: std::path::PathBuf::new() };
+    let source = config::Source::Text {
+        name: "fuzz.yaml".to_owned(),
+        text: text.to_owned(),
+        directory: std::path::PathBuf::new(),
+    };
     if let Err(problems) = config::load(&source, 1) {
         assert!(!problems.to_string().is_empty());
     }
