@@ -34,7 +34,7 @@ pub use settings::{
     AccessLogFormat, AccessLogOutput, AccessLogSettings, Limits, ListenerSettings, LogSettings, Protocol, Settings,
     Timeouts,
 };
-pub use source::Source;
+pub use source::{Source, WatchedFile};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub struct Loaded {
     /// What a person should look at.
     pub warnings: Problems,
     /// Every file that was read.
-    pub watched_files: Vec<PathBuf>,
+    pub watched_files: Vec<WatchedFile>,
     /// The certificates of the listeners that speak TLS.
     pub certificates: Vec<ListenerCertificates>,
     /// How new keys begin.

@@ -10,14 +10,13 @@
 
 mod watch;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::config::{self, Settings, Source};
-use crate::keys::KeyTable;
-use crate::server::tls::CertificateResolver;
+use crate::config::{self, Settings, Source, WatchedFile};
+use crate::keys::{KeyRecord, KeyTable, Timestamp};
+use crate::server::tls::{Certificate, CertificateError, CertificateResolver};
 use crate::snapshot::CurrentSnapshot;
 use crate::telemetry::health::{Health, ReloadOutcome};
 use crate::telemetry::metrics::Metrics;
@@ -85,7 +84,7 @@ pub struct Reloader {
     /// The certificates in force.
     pub certificates: Vec<CertificateFiles>,
     /// Every file that was read, to watch and to compare.
-    pub watched: Vec<PathBuf>,
+    pub watched: Vec<WatchedFile>,
     /// Where outcomes are counted.
     pub metrics: Metrics,
     /// Where the last outcome is shown.
@@ -119,7 +118,6 @@ impl Reloader {
 
     fn run(mut self, receiver: &Receiver<Trigger>, sender: &Sender<Trigger>) {
         let mut watch = Watch::start(&self.watched, sender);
-        let mut seen = watch::fingerprints(&self.watched);
         loop {
             let trigger = match receiver.recv_timeout(POLL) {
                 Ok(Trigger::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -132,11 +130,9 @@ impl Reloader {
                 Ok(trigger) => trigger,
                 Err(RecvTimeoutError::Timeout) => Trigger::Changed,
             };
-            let now = watch::fingerprints(&self.watched);
-            if matches!(trigger, Trigger::Changed) && now == seen {
+            if matches!(trigger, Trigger::Changed) && !self.watched.iter().any(WatchedFile::may_have_changed) {
                 continue;
             }
-            seen = now;
             let outcome = self.reload(&trigger);
             watch.follow(&self.watched, sender);
             if let Trigger::Asked(reply) = trigger {

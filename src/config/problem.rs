@@ -8,12 +8,13 @@
 //! digest belongs.
 
 use std::fmt;
-use std::path::PathBuf;
+
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
+use super::source::WatchedFile;
 use super::tree::{Node, Position};
 
 /// Whether a problem keeps a configuration from being used.
@@ -165,7 +166,7 @@ pub struct Problems {
     omitted: usize,
     file: Arc<str>,
     /// Every file that was read or looked for.
-    pub(super) watched_files: Vec<PathBuf>,
+    pub(super) watched_files: Vec<WatchedFile>,
 }
 
 impl Problems {
@@ -184,7 +185,7 @@ impl Problems {
     /// Every file that was read or looked for, also those that are not there: when one of them changes, the load may
     /// succeed. Whoever waits for that must watch these, not the files of the configuration in force.
     #[must_use]
-    pub fn watched_files(&self) -> &[PathBuf] {
+    pub fn watched_files(&self) -> &[WatchedFile] {
         &self.watched_files
     }
 

@@ -111,12 +111,52 @@ impl Access {
     }
 }
 
+/// A file that a load has read, or would have.
+///
+/// What is remembered of it belongs to the very file that was read, not to whatever stood under its name a moment later:
+/// a change between the reading and the first look cannot be missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    state: Option<FileState>,
+}
+
+impl WatchedFile {
+    /// Whether it may say something else than when it was read, as far as can be told without reading it again.
+    #[must_use]
+    pub fn may_have_changed(&self) -> bool {
+        std::fs::metadata(&self.path).ok().map(|metadata| FileState::of(&metadata)) != self.state
+    }
+}
+
+/// What can be said of a file without reading it: changes whenever its content may have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileState {
+    file: (u64, u64),
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileState {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
 /// All files of one load.
 #[derive(Debug)]
 pub(crate) struct Files {
     directory: PathBuf,
     hasher: blake3::Hasher,
-    watched: Vec<PathBuf>,
+    watched: Vec<WatchedFile>,
 }
 
 impl Files {
@@ -149,11 +189,14 @@ impl Files {
 
     /// Opens a file that is too large to be read whole; the reader gives its content to [`Files::note_bytes`].
     pub fn open(&mut self, path: &Path) -> Result<(File, Access), Unreadable> {
+        let file = File::open(path).map_err(|error| Unreadable::from_io(&error));
         // Watched even if it is not there: it may come.
-        if !self.watched.iter().any(|known| known == path) {
-            self.watched.push(path.to_owned());
+        if !self.watched.iter().any(|known| known.path == path) {
+            let metadata = file.as_ref().ok().and_then(|file| file.metadata().ok());
+            let state = metadata.map(|metadata| FileState::of(&metadata));
+            self.watched.push(WatchedFile { path: path.to_owned(), state });
         }
-        let file = File::open(path).map_err(|error| Unreadable::from_io(&error))?;
+        let file = file?;
         let access = Access::of(&file);
         Ok((file, access))
     }
@@ -173,7 +216,7 @@ impl Files {
     }
 
     /// The digest of everything that was read, and the files.
-    pub fn finish(self) -> (Box<str>, Vec<PathBuf>) {
+    pub fn finish(self) -> (Box<str>, Vec<WatchedFile>) {
         (self.hasher.finalize().to_hex().as_str().into(), self.watched)
     }
 }

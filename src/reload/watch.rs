@@ -6,13 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::Trigger;
+use crate::config::WatchedFile;
 
 /// Watches the directories of some files. Without the system's help (no descriptors left, say) the poll has to do.
 pub(super) struct Watch {
@@ -21,14 +21,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(files: &[PathBuf], sender: &Sender<Trigger>) -> Self {
+    pub(super) fn start(files: &[WatchedFile], sender: &Sender<Trigger>) -> Self {
         let mut watch = Self { watcher: None, directories: BTreeSet::new() };
         watch.follow(files, sender);
         watch
     }
 
     /// Watches the directories of these files; does nothing if they are the same as before.
-    pub(super) fn follow(&mut self, files: &[PathBuf], sender: &Sender<Trigger>) {
+    pub(super) fn follow(&mut self, files: &[WatchedFile], sender: &Sender<Trigger>) {
         let directories = directories(files);
         if directories == self.directories && self.watcher.is_some() {
             return;
@@ -58,13 +58,13 @@ impl Watch {
     }
 }
 
-fn directories(files: &[PathBuf]) -> BTreeSet<PathBuf> {
+fn directories(files: &[WatchedFile]) -> BTreeSet<PathBuf> {
     let parent = |path: &Path| match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     };
     let mut found = BTreeSet::new();
-    for file in files {
+    for WatchedFile { path: file, .. } in files {
         found.insert(parent(file));
         // Each link on the way, and what it leads to.
         let mut current = file.clone();
@@ -80,19 +80,6 @@ fn directories(files: &[PathBuf]) -> BTreeSet<PathBuf> {
     found
 }
 
-/// What can be said of a file without reading it: changes whenever its content may have changed.
-type Fingerprint = Option<(u64, u64, u64, i64, i64, i64, i64)>;
-
-pub(super) fn fingerprints(files: &[PathBuf]) -> Vec<Fingerprint> {
-    files
-        .iter()
-        .map(|file| {
-            let data = fs::metadata(file).ok()?;
-            Some((data.dev(), data.ino(), data.len(), data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -100,6 +87,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::{self, Source};
+
+    /// The files of a configuration, as a load remembers them.
+    fn files_of(file: &Path) -> Vec<WatchedFile> {
+        match config::load(&Source::File(file.to_owned()), 1) {
+            Ok(loaded) => loaded.watched_files,
+            Err(problems) => problems.watched_files().to_vec(),
+        }
+    }
 
     #[test]
     fn replacing_a_file_and_swapping_a_link_are_both_noticed() {
@@ -108,31 +104,41 @@ mod tests {
         for version in ["one", "two"] {
             let data = folder.path().join(version);
             fs::create_dir(&data).expect("a folder");
-            fs::write(data.join("mounted.yaml"), version).expect("a file");
+            fs::write(data.join("mounted.yaml"), "clients: []").expect("a file");
         }
         symlink("one", folder.path().join("..data")).expect("a link");
-        let mounted = folder.path().join("mounted.yaml");
-        symlink("..data/mounted.yaml", &mounted).expect("a link");
-        fs::write(&file, "a: 1").expect("a file");
+        symlink("..data/mounted.yaml", folder.path().join("mounted.yaml")).expect("a link");
+        fs::write(&file, "keys: { file: mounted.yaml }").expect("a file");
 
-        let files = [file.clone(), mounted];
+        let files = files_of(&file);
+        assert_eq!(files.len(), 2);
         let (sender, receiver) = mpsc::channel();
         let _watch = Watch::start(&files, &sender);
-        let before = fingerprints(&files);
+        assert!(!files.iter().any(WatchedFile::may_have_changed));
 
         let fresh = folder.path().join("fresh");
-        fs::write(&fresh, "a: 2").expect("a file");
+        fs::write(&fresh, "keys: { file: mounted.yaml } # new").expect("a file");
         fs::rename(&fresh, &file).expect("a rename");
         assert!(matches!(receiver.recv_timeout(Duration::from_secs(5)), Ok(Trigger::Changed)));
-        let between = fingerprints(&files);
-        assert_ne!(before[0], between[0]);
-        assert_eq!(before[1], between[1]);
+        assert!(files[0].may_have_changed() && !files[1].may_have_changed());
         while receiver.recv_timeout(Duration::from_millis(100)).is_ok() {}
 
         let link = folder.path().join("..data_tmp");
         symlink("two", &link).expect("a link");
         fs::rename(&link, folder.path().join("..data")).expect("a rename");
         assert!(matches!(receiver.recv_timeout(Duration::from_secs(5)), Ok(Trigger::Changed)));
-        assert_ne!(between[1], fingerprints(&files)[1]);
+        assert!(files[1].may_have_changed());
+    }
+
+    #[test]
+    fn a_change_before_the_first_look_is_not_missed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("gateway.yaml");
+        fs::write(&file, "one: 1").expect("a file");
+        let files = files_of(&file);
+        fs::write(&file, "other: 1").expect("a file");
+        assert!(files[0].may_have_changed());
+        fs::remove_file(&file).expect("removed");
+        assert!(files[0].may_have_changed());
     }
 }

@@ -93,7 +93,7 @@ fn after_known_traffic_the_counters_say_exactly_that() {
     is("keygate_decisions_total", &[("outcome", "refused"), ("reason", "key_disabled")], 2);
     is("keygate_decisions_total", &[("outcome", "refused"), ("reason", "client_type_not_allowed")], 6);
     is("keygate_decisions_total", &[("outcome", "refused"), ("reason", "endpoint_not_found")], 3);
-    is("keygate_decisions_total", &[("outcome", "admitted"), ("reason", "key")], 12);
+    is("keygate_decisions_total", &[("outcome", "admitted"), ("reason", "ok")], 12);
     is("keygate_deprecated_credentials_total", &[("source", "secret"), ("client_type", "cms")], 1);
     is("keygate_upstream_failures_total", &[("upstream", "gone")], 1);
     is("keygate_config_generation", &[], 1);

@@ -61,7 +61,8 @@ fn a_protocol_that_is_not_spoken_here_ends_the_handshake() {
     let (one, two) = (Certificate::of(&["one.test"]), Certificate::of(&["two.test"]));
     let gateway = start(&origin, &one, &two);
     assert!(connect(gateway.address(), "one.test", &client_config(&[&one], &["spdy/3"])).is_err());
-    assert!(gateway.metric("keygate_tls_handshake_failures_total", &[]) > 0.0);
+    let failures = || gateway.metric("keygate_tls_handshake_failures_total", &[]);
+    wait::until("the failure to be counted", || (failures() > 0.0).then_some(()));
 }
 
 #[test]

@@ -254,7 +254,8 @@ fn host_follows_the_rule_of_the_upstream() {
 fn the_end_of_the_body_is_said_in_one_way() {
     let permit = permit(default_endpoint());
     let peer = peer();
-    let rows: &[(&str, Option<u64>, &[(&str, &str)], &str)] = &[
+    type Row = (&'static str, Option<u64>, &'static [(&'static str, &'static str)], &'static str);
+    let rows: &[Row] = &[
         ("GET", Some(0), &[], ""),
         ("GET", Some(0), &[("content-length", "0")], ""),
         ("HEAD", Some(0), &[], ""),
@@ -278,7 +279,8 @@ fn the_end_of_the_body_is_said_in_one_way() {
 #[test]
 fn only_a_real_upgrade_to_an_allowed_protocol_is_asked_for() {
     let websocket: &[(&str, &str)] = &[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")];
-    let rows: &[(&str, &[(&str, &str)], bool, Option<u64>, bool)] = &[
+    type Row = (&'static str, &'static [(&'static str, &'static str)], bool, Option<u64>, bool);
+    let rows: &[Row] = &[
         ("GET", websocket, true, Some(0), true),
         ("GET", &[("connection", "upgrade"), ("upgrade", "h2c, websocket")], true, Some(0), true),
         // The connection cannot be handed over (HTTP/2), there is a body, it is not a GET.
