@@ -1,7 +1,7 @@
 //! The shape of `gateway.yaml` and of the keys file: every field, what it means, and what is assumed when it is left out.
 //!
-//! No logic stands here. [`Document`] is read by [`read`](super::read) and turned into the values in force by
-//! [`compile`](super::compile). The comment of each field is the reference manual: `docs/CONFIGURATION.md` and the JSON
+//! No logic stands here. [`Document`] is read by [`read`](mod@super::read) and turned into the values in force by
+//! [`compile`](mod@super::compile). The comment of each field is the reference manual: `docs/CONFIGURATION.md` and the JSON
 //! schema are made from them, so they are written for the person who edits the file. Paths are relative to the file they
 //! stand in; durations are written `500ms`, `10s`, `1m30s`, `1h`, `7d`; sizes `8KiB`, `10MiB`.
 

@@ -1,6 +1,6 @@
 //! The reference manual of the configuration, made from the comments of the document's fields.
 //!
-//! [`schema`] is a JSON schema for editors (`keygate schema`); [`reference`] is `docs/CONFIGURATION.md`, which a test
+//! [`schema`] is a JSON schema for editors (`keygate schema`); [`reference()`] is `docs/CONFIGURATION.md`, which a test
 //! compares with it, so that neither can say anything that the program does not do.
 
 use std::collections::BTreeMap;

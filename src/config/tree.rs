@@ -1,7 +1,7 @@
 //! YAML text as a tree in which every key and every scalar knows where it stands.
 //!
 //! [`parse`] is called once for each YAML file. It is the only function of the project that knows the YAML library; what
-//! it returns is judged by [`read`](super::read), which can therefore report everything that is wrong with a file at
+//! it returns is judged by [`read`](mod@super::read), which can therefore report everything that is wrong with a file at
 //! once, each with line and column.
 //!
 //! The tree keeps what other readers of YAML lose: a key that stands twice (both are there), a `!tag` (never taken for
