@@ -108,7 +108,9 @@ mod tests {
         }
         symlink("one", folder.path().join("..data")).expect("a link");
         symlink("..data/mounted.yaml", folder.path().join("mounted.yaml")).expect("a link");
-        fs::write(&file, "keys: { file: mounted.yaml }").expect("a file");
+        let text = "keys: { file: mounted.yaml }\nupstreams: { echo: { echo: true } }\n\
+                    endpoints: [{ name: all, path: /, public: true }]\n";
+        fs::write(&file, text).expect("a file");
 
         let files = files_of(&file);
         assert_eq!(files.len(), 2);
@@ -117,7 +119,7 @@ mod tests {
         assert!(!files.iter().any(WatchedFile::may_have_changed));
 
         let fresh = folder.path().join("fresh");
-        fs::write(&fresh, "keys: { file: mounted.yaml } # new").expect("a file");
+        fs::write(&fresh, format!("{text}# new")).expect("a file");
         fs::rename(&fresh, &file).expect("a rename");
         assert!(matches!(receiver.recv_timeout(Duration::from_secs(5)), Ok(Trigger::Changed)));
         assert!(files[0].may_have_changed() && !files[1].may_have_changed());

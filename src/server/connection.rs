@@ -106,6 +106,7 @@ pub(super) async fn run<H: Handler>(accepted: Accepted, worker: Arc<Worker<H>>) 
         handler: worker.handler.clone(),
         peer,
         state: Arc::clone(&state),
+        drain: worker.drain.clone(),
         metrics: worker.metrics.clone(),
         pace: worker.settings.body,
         limits: worker.settings.head,
@@ -355,9 +356,7 @@ impl<H: Handler> Keeper<H> {
             }
         }
         let settings = &self.worker.settings;
-        // An HTTP/1 connection that is too old says so with its next answer: to close it between two would cut a request
-        // that is on its way.
-        let may_end = self.closing_since.is_none() && (self.is_http2 || self.state.is_busy());
+        let may_end = self.closing_since.is_none() && !self.state.is_last();
         let age = may_end.then(|| (self.state.moment(0, settings.age), Cause::Age));
         let next = match (deadline(self), age) {
             (Some(one), Some(other)) => Some(if one.0 <= other.0 { one } else { other }),
@@ -371,6 +370,12 @@ impl<H: Handler> Keeper<H> {
         match cause {
             Cause::Head if self.state.is_in_head() => Poll::Ready(Verdict::Refuse(Violation::HeadTimedOut)),
             Cause::Head | Cause::Write | Cause::Closing => Poll::Ready(Verdict::Cut),
+            // An HTTP/1 connection that is too old says so with its next answer: to close it between two would cut a
+            // request that is on its way.
+            Cause::Age if !self.is_http2 && !self.state.is_busy() => {
+                self.state.set_last();
+                self.poll(context, deadline)
+            }
             Cause::Idle | Cause::Draining | Cause::Age => self.close(),
         }
     }

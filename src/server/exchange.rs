@@ -19,6 +19,7 @@ use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::drain::Drain;
 use super::guard::{GuardLimits, framing_twin, is_plain_length};
 use super::handler::Handler;
 use super::peer::Peer;
@@ -33,6 +34,7 @@ pub(super) struct Exchanges<H> {
     pub(super) handler: H,
     pub(super) peer: Arc<Peer>,
     pub(super) state: Arc<ConnectionState>,
+    pub(super) drain: Drain,
     pub(super) metrics: WorkerMetrics,
     pub(super) pace: BodyPace,
     pub(super) limits: GuardLimits,
@@ -69,7 +71,15 @@ pub(super) async fn answer<H: Handler>(
             exchanges.state.becomes_tunnel();
             theirs(response, running, version)
         }
-        Ok(response) => theirs(response, running, version),
+        Ok(mut response) => {
+            // The client is told that this is the last answer here; a connection that just closed would cut the request
+            // that may be on its way already.
+            let is_last = exchanges.state.is_last() || exchanges.drain.is_signalled();
+            if is_last && version <= Version::HTTP_11 {
+                response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            }
+            theirs(response, running, version)
+        }
         Err(Panicked) => {
             exchanges.metrics.panic();
             own(closing(exchanges.handler.failed(&exchanges.peer), version), running)

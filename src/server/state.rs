@@ -30,6 +30,7 @@ pub(super) struct ConnectionState {
     has_unflushed: AtomicBool,
     has_read_preface: AtomicBool,
     is_tunnel: AtomicBool,
+    is_last: AtomicBool,
     begun: AtomicU32,
     ended: AtomicU32,
     /// Exchanges that the peer gave up before their answer was complete.
@@ -54,6 +55,7 @@ impl ConnectionState {
             has_unflushed: AtomicBool::new(false),
             has_read_preface: AtomicBool::new(false),
             is_tunnel: AtomicBool::new(false),
+            is_last: AtomicBool::new(false),
             begun: AtomicU32::new(0),
             ended: AtomicU32::new(0),
             cancelled: AtomicU32::new(0),
@@ -194,6 +196,16 @@ impl ConnectionState {
 
     pub(super) fn is_busy(&self) -> bool {
         self.begun() != self.ended()
+    }
+
+    /// The next answer is the last one on this connection.
+    pub(super) fn is_last(&self) -> bool {
+        self.is_last.load(Relaxed)
+    }
+
+    /// From now on the next answer is the last one.
+    pub(super) fn set_last(&self) {
+        self.is_last.store(true, Relaxed);
     }
 
     /// Every head that was handed on has been answered, and the answers are on their way.
