@@ -158,3 +158,8 @@ fn expression() {
 fn document() {
     run("document");
 }
+
+#[test]
+fn framing() {
+    run("framing");
+}

@@ -8,13 +8,19 @@ use keygate::config;
 use keygate::credential::{Extractor, MAX_SECRET_BYTES, OtherAuthorization, Prefixes, find_cookie, without_cookie};
 use keygate::policy::expression::Expression;
 use keygate::routing::CanonicalPath;
+use keygate::server::guard::{Guard, GuardLimits};
 
 /// A name and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: &[Target] =
-    &[("path", path), ("credential", credential), ("expression", expression), ("document", document)];
+pub const TARGETS: &[Target] = &[
+    ("path", path),
+    ("credential", credential),
+    ("expression", expression),
+    ("document", document),
+    ("framing", framing),
+];
 
 /// A path that is taken has one form only, and nothing in it decodes to a way up, a separator or a control byte.
 pub fn path(data: &[u8]) {
@@ -60,6 +66,21 @@ fn decode(bytes: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Bytes of an HTTP/1 connection: the verdict does not depend on how they were cut into pieces, and what is taken for a
+/// head is one for the parser behind as well.
+pub fn framing(data: &[u8]) {
+    let whole = Guard::new(GuardLimits::default()).feed(data).map_err(|refusal| refusal.violation);
+    let mut guard = Guard::new(GuardLimits::default());
+    let in_pieces = data.chunks(1).try_for_each(|piece| guard.feed(piece)).map_err(|refusal| refusal.violation);
+    assert_eq!(whole, in_pieces);
+    if whole.is_ok() && guard.heads() == 1 {
+        let mut fields = [httparse::EMPTY_HEADER; 128];
+        let start = data.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or_default();
+        let parsed = httparse::Request::new(&mut fields).parse(&data[start..]);
+        assert!(parsed.is_ok_and(|status| status.is_complete()), "the guard takes what the parser does not");
+    }
 }
 
 /// Headers, one a line; a key that is found is one that could have been issued, and stripping leaves no cookie of ours.
