@@ -17,8 +17,15 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use keygate::admission::Rejection;
+use keygate::authentication::KeyFault;
 use keygate::config::demo::DEMO_KEYS;
 use keygate::config::{self, Source};
+use keygate::credential::MalformedCredential;
+use keygate::forward::{BadResponse, ForwardError, RequestBodyError};
+use keygate::policy::Denial;
+use keygate::routing::AmbiguousPath;
+use keygate::server::Violation;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -400,4 +407,174 @@ fn ask(address: SocketAddr) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+// -- docs/HTTP.md -----------------------------------------------------------------------------------------------------
+
+/// Values of an enum, one for each variant. A variant that is missing here does not compile.
+macro_rules! every {
+    ($($pattern:pat => $value:expr),* $(,)?) => {{
+        let values = vec![$($value),*];
+        for value in &values {
+            match value { $($pattern => {})* }
+        }
+        values
+    }};
+}
+
+fn rejections() -> Vec<Rejection> {
+    let malformed = every! {
+        MalformedCredential::Ambiguous => MalformedCredential::Ambiguous,
+        MalformedCredential::NotAscii => MalformedCredential::NotAscii,
+        MalformedCredential::NotBearer => MalformedCredential::NotBearer,
+        MalformedCredential::Empty => MalformedCredential::Empty,
+        MalformedCredential::TooLong => MalformedCredential::TooLong,
+    };
+    let faults = every! {
+        KeyFault::Unknown => KeyFault::Unknown,
+        KeyFault::Disabled => KeyFault::Disabled,
+        KeyFault::ClientDisabled => KeyFault::ClientDisabled,
+        KeyFault::NotYetValid => KeyFault::NotYetValid,
+        KeyFault::Expired => KeyFault::Expired,
+        KeyFault::Superseded => KeyFault::Superseded,
+        KeyFault::WrongEnvironment => KeyFault::WrongEnvironment,
+    };
+    let denials = every! {
+        Denial::CredentialMissing => Denial::CredentialMissing,
+        Denial::UserRequired => Denial::UserRequired,
+        Denial::HttpsRequired => Denial::HttpsRequired,
+        Denial::KeyTypeNotAllowed { .. } => Denial::KeyTypeNotAllowed { required: Box::default() },
+        Denial::ClientTypeNotAllowed { .. } => Denial::ClientTypeNotAllowed { required: Box::default() },
+        Denial::PermissionMissing { .. } => Denial::PermissionMissing { required: Box::default() },
+        Denial::ReadOnly => Denial::ReadOnly,
+        Denial::TenantMismatch => Denial::TenantMismatch,
+        Denial::NetworkNotAllowed => Denial::NetworkNotAllowed,
+        Denial::OriginNotAllowed => Denial::OriginNotAllowed,
+        Denial::ExpressionFalse => Denial::ExpressionFalse,
+    };
+    let mut rejections = every! {
+        Rejection::PathAmbiguous(_) => Rejection::PathAmbiguous(AmbiguousPath::DotSegment),
+        Rejection::PathNotAdmitted(_) => Rejection::PathNotAdmitted(""),
+        Rejection::HostInvalid => Rejection::HostInvalid,
+        Rejection::EndpointNotFound => Rejection::EndpointNotFound,
+        Rejection::MethodNotAllowed { .. } => Rejection::MethodNotAllowed { allowed: Box::default() },
+        Rejection::CredentialMalformed(_) => Rejection::CredentialMalformed(MalformedCredential::Empty),
+        Rejection::KeyRejected(_) => Rejection::KeyRejected(KeyFault::Unknown),
+        Rejection::IdentityMalformed => Rejection::IdentityMalformed,
+        Rejection::Denied(_) => Rejection::Denied(Denial::ReadOnly),
+        Rejection::BodyTooLarge => Rejection::BodyTooLarge,
+        Rejection::KeysNotLoaded => Rejection::KeysNotLoaded,
+    };
+    rejections.extend(malformed.into_iter().map(Rejection::CredentialMalformed));
+    rejections.extend(faults.into_iter().map(Rejection::KeyRejected));
+    rejections.extend(denials.into_iter().map(Rejection::Denied));
+    rejections
+}
+
+fn upstream_faults() -> Vec<ForwardError> {
+    let nothing = || std::io::Error::other("a test");
+    let bodies = every! {
+        RequestBodyError::TooLarge => RequestBodyError::TooLarge,
+        RequestBodyError::TimedOut => RequestBodyError::TimedOut,
+        RequestBodyError::Closed(_) => RequestBodyError::Closed(None),
+        RequestBodyError::Malformed(_) => RequestBodyError::Malformed(None),
+    };
+    let mut faults = every! {
+        ForwardError::NoServer => ForwardError::NoServer,
+        ForwardError::ConnectRefused(_) => ForwardError::ConnectRefused(nothing()),
+        ForwardError::ConnectFailed(_) => ForwardError::ConnectFailed(nothing()),
+        ForwardError::ConnectTimeout => ForwardError::ConnectTimeout,
+        ForwardError::Tls(_) => ForwardError::Tls(nothing()),
+        ForwardError::Closed(_) => ForwardError::Closed(None),
+        ForwardError::BadResponse(_) => ForwardError::BadResponse(BadResponse::HeadTooLarge),
+        ForwardError::ResponseTimeout => ForwardError::ResponseTimeout,
+        ForwardError::SendTimeout => ForwardError::SendTimeout,
+        ForwardError::BodyCut(_) => ForwardError::BodyCut(None),
+        ForwardError::BodyTimeout => ForwardError::BodyTimeout,
+        ForwardError::RequestBody(_) => ForwardError::RequestBody(RequestBodyError::TooLarge),
+    };
+    faults.extend(bodies.into_iter().map(ForwardError::RequestBody));
+    faults
+}
+
+/// The words that only answers use: where the exact code says more than a caller is told.
+const TOLD_ONLY: [(&str, &str); 4] = [
+    ("credential_rejected", "src/gateway/response.rs"),
+    ("upstream_unreachable", "src/gateway/response.rs"),
+    ("upstream_timeout", "src/gateway/response.rs"),
+    ("internal_error", "src/server/handler.rs"),
+];
+
+#[test]
+fn the_tables_of_codes_list_what_there_is() {
+    let page = read("docs/HTTP.md");
+    let word = |cell: &String| quoted(cell).next().unwrap_or_default().to_owned();
+    let told: BTreeMap<String, String> =
+        table(&page, "| status | code | meaning |").iter().map(|row| (word(&row[1]), row[0].clone())).collect();
+    let exact: BTreeMap<String, String> =
+        table(&page, "| exact code | told as |").iter().map(|row| (word(&row[0]), word(&row[1]))).collect();
+
+    let mut known: BTreeSet<String> = rejections().iter().map(|rejection| rejection.code().to_owned()).collect();
+    known.extend(upstream_faults().iter().map(|fault| fault.code().to_owned()));
+    for (code, place) in TOLD_ONLY {
+        assert!(read(place).contains(&format!("\"{code}\"")), "{place} no longer says {code}");
+        known.insert(code.to_owned());
+    }
+    let listed: BTreeSet<String> = told.keys().chain(exact.keys()).cloned().collect();
+    assert_eq!(listed, known);
+    for (exact, general) in &exact {
+        assert!(told.contains_key(general), "{exact} is told as {general}, which is in no table");
+        assert!(!told.contains_key(exact), "{exact} stands in both tables");
+    }
+    for fault in upstream_faults() {
+        let code = exact.get(fault.code()).map_or(fault.code(), String::as_str);
+        assert_eq!(told[code], fault.status().as_str(), "{code}");
+    }
+
+    let malformed: Vec<Vec<String>> = Violation::ALL
+        .iter()
+        .map(|violation| {
+            [violation.status().as_str(), &format!("`{}`", violation.code()), violation.text()]
+                .map(str::to_owned)
+                .into()
+        })
+        .collect();
+    assert_eq!(table(&page, "| status | code | what is wrong |"), malformed);
+}
+
+/// What a caller is told of each rejection, with its status, from the source of the one table of answers.
+#[test]
+fn the_answers_have_the_statuses_of_the_table() {
+    let source = read("src/gateway/response.rs");
+    let page = read("docs/HTTP.md");
+    let words: Vec<&str> = source.split("fn of_upstream").next().unwrap_or_default().split_whitespace().collect();
+    let mut status = "";
+    let mut seen = BTreeSet::new();
+    for word in words {
+        if let Some((_, name)) = word.split_once("StatusCode::") {
+            status = name.trim_end_matches(',');
+        } else if word.contains("forbidden(") {
+            status = "FORBIDDEN";
+        }
+        let code = word.rsplit('(').next().unwrap_or_default().trim_matches(|c| matches!(c, ',' | '"'));
+        let number = match status {
+            "BAD_REQUEST" => 400,
+            "UNAUTHORIZED" => 401,
+            "FORBIDDEN" => 403,
+            "NOT_FOUND" => 404,
+            "METHOD_NOT_ALLOWED" => 405,
+            "PAYLOAD_TOO_LARGE" => 413,
+            "SERVICE_UNAVAILABLE" => 503,
+            _ => continue,
+        };
+        let row = table(&page, "| status | code | meaning |").into_iter().find(|row| row[1] == format!("`{code}`"));
+        if let (Some(row), true) = (row, word.contains('"')) {
+            // Malformed credentials get their status below their words.
+            if !matches!(code, "credential_ambiguous" | "credential_malformed") {
+                assert_eq!(row[0], number.to_string(), "{code}");
+            }
+            seen.insert(code.to_owned());
+        }
+    }
+    assert!(seen.len() >= 20, "{seen:?}");
 }
