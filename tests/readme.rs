@@ -386,7 +386,7 @@ fn time_to_first_answer(directory: &Path, is_demo: bool) -> Duration {
     let began = Instant::now();
     let mut child = command.spawn().expect("the binary starts");
     let answer = loop {
-        let answer = ask(address);
+        let answer = ask_for(address, "/orders/1", "");
         if answer.is_ok() || began.elapsed() > DEADLINE {
             break answer;
         }
@@ -400,10 +400,10 @@ fn time_to_first_answer(directory: &Path, is_demo: bool) -> Duration {
     took
 }
 
-fn ask(address: SocketAddr) -> std::io::Result<String> {
+fn ask_for(address: SocketAddr, path: &str, fields: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(DEADLINE))?;
-    write!(stream, "GET /orders/1 HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{fields}\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
@@ -577,4 +577,128 @@ fn the_answers_have_the_statuses_of_the_table() {
         }
     }
     assert!(seen.len() >= 20, "{seen:?}");
+}
+
+#[test]
+fn the_formats_of_refusals_are_as_shown() {
+    let (directory, ports) = (tempfile::tempdir().expect("a directory"), Ports::take());
+    let formats = ["problem", "envelope", "bkend", "billabear"];
+    let mut text = example(&ports);
+    for format in formats {
+        let endpoint = format!(
+            "  - {{ name: {format}, path: /{format}, permissions: [orders.write], errors: {{ format: {format} }} }}\n"
+        );
+        text = text.replacen("endpoints:\n", &format!("endpoints:\n{endpoint}"), 1);
+    }
+    fs::write(directory.path().join("gateway.yaml"), text).expect("written");
+    let address = ports.real("127.0.0.1:8080");
+    let mut command = keygate();
+    command.current_dir(directory.path());
+    let _gateway = Background::start(command, address);
+    let page = read("docs/HTTP.md");
+    let shown: Vec<&str> = page.split("```json\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    assert_eq!(shown.len(), formats.len());
+    for (format, shown) in formats.iter().zip(shown) {
+        let answer = ask_for(address, &format!("/{format}"), &format!("X-Api-Key: {}\r\n", DEMO_KEYS[0].key));
+        let answer = answer.unwrap_or_else(|error| panic!("{format}: {error}"));
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+        assert!(head.starts_with("HTTP/1.1 403 "), "{format}: {head}");
+        let comparable = |text: &str| {
+            let mut value: serde_json::Value =
+                serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            if let Some(id) = value.get_mut("request_id") {
+                *id = "an id".into();
+            }
+            value
+        };
+        assert_eq!(comparable(body), comparable(shown), "{format}");
+    }
+}
+
+// -- docs/SECURITY.md -------------------------------------------------------------------------------------------------
+
+/// Every test of this crate by its name, with the files it stands in.
+fn tests_by_name() -> BTreeMap<String, Vec<String>> {
+    fn walk(folder: &Path, found: &mut BTreeMap<String, Vec<String>>) {
+        for entry in fs::read_dir(folder).expect("a folder of the crate") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("source is text");
+                let file = path.with_extension("").to_string_lossy().into_owned();
+                let mut is_test = false;
+                for line in text.lines().map(str::trim) {
+                    if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                        is_test = true;
+                    } else if let Some((_, name)) = line.split_once("fn ").filter(|_| !line.starts_with("//")) {
+                        // Inside of `proptest!` the attribute stands in front too.
+                        let name = name.split(['(', '<']).next().unwrap_or_default();
+                        if std::mem::take(&mut is_test) {
+                            found.entry(name.to_owned()).or_default().push(file.clone());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    walk(&root.join("src"), &mut found);
+    walk(&root.join("tests"), &mut found);
+    found
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let page = read("docs/SECURITY.md");
+    let tests = tests_by_name();
+    assert!(tests.len() > 300, "{}", tests.len());
+    let mut number = 0;
+    for line in page.lines() {
+        let Some((digits, promise)) = line.split_once(". ").filter(|(digits, _)| digits.parse::<u32>().is_ok()) else {
+            continue;
+        };
+        number += 1;
+        assert_eq!(digits, number.to_string(), "the numbers of promises are referred to");
+        let guards: Vec<&str> = quoted(promise).filter(|word| word.contains("::")).collect();
+        assert!(!guards.is_empty() || promise.contains("**Not yet:**"), "nothing guards promise {number}");
+        for guard in guards {
+            let mut folders: Vec<&str> = guard.split("::").collect();
+            let name = folders.pop().expect("split gives one at least");
+            if folders[0] != "src" && folders[0] != "fuzz" {
+                folders.insert(0, "integration");
+            }
+            let is_there = tests.get(name).is_some_and(|files| {
+                files.iter().any(|file| {
+                    let parts: Vec<&str> = file.split('/').collect();
+                    folders.iter().all(|folder| parts.contains(folder))
+                })
+            });
+            assert!(is_there, "promise {number}: there is no test {guard}");
+        }
+    }
+    assert_eq!(number, 27);
+}
+
+/// The limits that have a name in the configuration are those of the manual, with the same default.
+#[test]
+fn the_limits_have_the_defaults_of_the_manual() {
+    let manual = read("docs/CONFIGURATION.md");
+    let plain = |text: &str| text.replace([' ', '`'], "");
+    let mut compared = 0;
+    for row in table(&read("docs/SECURITY.md"), "| what | default |") {
+        let Some(path) = quoted(&row[2]).next() else { continue };
+        let (section, field) = path.rsplit_once('.').expect("a field of a section");
+        let section =
+            manual.split(&format!("\n## `{section}`\n")).nth(1).unwrap_or_else(|| panic!("no section {section}"));
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let line = section.lines().find(|line| line.starts_with(&format!("- **`{field}`**")));
+        let line = line.unwrap_or_else(|| panic!("no field {path}"));
+        let default = line.split("Default: `").nth(1).and_then(|rest| rest.split('`').next()).unwrap_or_default();
+        let shown = row[1].split([':', ',']).next().unwrap_or_default();
+        assert_eq!(plain(shown), default, "{path}: {line}");
+        compared += 1;
+    }
+    assert_eq!(compared, 18);
 }
