@@ -497,3 +497,71 @@ fn the_kubernetes_files_fit_together() {
     let arguments: Vec<_> = container["args"].as_sequence().expect("args").iter().filter_map(Value::as_str).collect();
     assert_eq!(arguments[..2], ["run", "--config"]);
 }
+
+// -- configurations ---------------------------------------------------------------------------------------------------
+
+/// Runs `keygate check` on a text in a folder that holds every file that the configurations here name. Services that only a
+/// network of its own knows are put on this machine: `check` asks the resolver for every name.
+fn check(text: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| folder.path().join(name);
+    let certified = rcgen::generate_simple_self_signed(["big.example".to_owned()]).expect("a certificate");
+    let keys = "clients:\n  - id: partner\n    client_type: cms\n    permissions: [orders.write]\n    keys:\n      \
+        - { id: key_partner, name: partner, digest: \"blake3:";
+    for (name, mode, text) in [
+        ("certificate.pem", 0o644, certified.cert.pem()),
+        ("ca.pem", 0o644, certified.cert.pem()),
+        ("certificate-key.pem", 0o600, certified.signing_key.serialize_pem()),
+        ("pepper", 0o600, "5a".repeat(32)),
+        ("keys.yaml", 0o640, format!("{keys}{}\" }}\n", "7b".repeat(32))),
+        ("more-keys.jsonl", 0o640, String::new()),
+    ] {
+        use std::os::unix::fs::PermissionsExt;
+        fs::write(place(name), text).expect("room for a file");
+        fs::set_permissions(place(name), fs::Permissions::from_mode(mode)).expect("our own file");
+    }
+    let mut text = text.replace("/etc/keygate/keys/keys.yaml", &place("keys.yaml").to_string_lossy());
+    for elsewhere in ["//orders:", "//big-1.example\"", "//big-2.example:"] {
+        let end = elsewhere.chars().last().expect("it is not empty");
+        text = text.replace(elsewhere, &format!("//127.0.0.1{end}"));
+    }
+    fs::write(place("gateway.yaml"), text).expect("room for a file");
+    run("keygate", folder.path(), &[env!("CARGO_BIN_EXE_keygate"), "check"], "")
+}
+
+#[test]
+fn every_configuration_is_good_and_warns_of_nothing() {
+    let map = yaml(deploy().join("kubernetes/configmap.yaml"));
+    let mapped = map["data"]["gateway.yaml"].as_str().expect("a document").to_owned();
+    let example = read(deploy().join("gateway.example.yaml"));
+    let complete = read(deploy().join("examples/complete.yaml"));
+    for (whose, text) in [
+        ("gateway.example.yaml", &example),
+        ("kubernetes/configmap.yaml", &mapped),
+        ("examples/complete.yaml", &complete),
+    ] {
+        let (is_good, said) = check(text);
+        assert!(is_good && said.starts_with("gateway.yaml: good, ") && said.lines().count() == 1, "{whose}: {said}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_good_would_be_seen() {
+    let example = read(deploy().join("gateway.example.yaml"));
+    let (is_good, text) = check(&example.replace("permissions:", "permission:"));
+    assert!(!is_good && text.contains("did you mean `permissions`?"), "{text}");
+}
+
+#[test]
+fn the_folders_manual_names_every_file_and_every_tool() {
+    let manual = read(deploy().join("README.md"));
+    for entry in fs::read_dir(deploy()).expect("the folder") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let shown = if entry.path().is_dir() { format!("`{name}/`") } else { format!("`{name}`") };
+        assert!(name == "README.md" || name.starts_with('.') || manual.contains(&shown), "{shown}");
+    }
+    for tool in ["keygate check", "promtool", "yamllint", "systemd-analyze"] {
+        assert!(manual.contains(&format!("`{tool}`")), "{tool}");
+    }
+}
