@@ -15,7 +15,7 @@ mod text;
 pub use cookie::{find_cookie, without_cookie};
 pub use digest::{DigestScheme, InvalidDigest, KeyDigest, Pepper};
 pub use extract::{Credential, Extracted, Extractor, MalformedCredential, OtherAuthorization, Prefixes};
-pub use names::FoldedNames;
+pub use names::{FoldedNames, folds_alike};
 pub use secret::{MAX_SECRET_BYTES, Secret};
 pub use text::{KeyText, NoRandomness};
 

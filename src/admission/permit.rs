@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use crate::client::User;
 use crate::credential::CredentialSource;
 use crate::identity::Identified;
 use crate::keys::ApiKey;
+use crate::policy::TenantBinding;
 use crate::routing::{Endpoint, Rule, RuleRef};
 use crate::snapshot::Snapshot;
 
@@ -90,6 +93,15 @@ impl Permit {
     #[must_use]
     pub fn credential_use(&self) -> CredentialUse {
         self.credential_use
+    }
+
+    /// The header whose value was judged, if the rule has one: the upstream must read the same value in it, and no other.
+    #[must_use]
+    pub fn judged_header(&self) -> Option<&HeaderName> {
+        match self.rule().policy.tenant.as_ref()? {
+            TenantBinding::Header(name) => Some(name),
+            TenantBinding::PathParameter(_) | TenantBinding::HostLabel => None,
+        }
     }
 
     /// The client's address, behind trusted proxies.

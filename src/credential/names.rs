@@ -73,6 +73,13 @@ impl std::fmt::Debug for FoldedNames {
     }
 }
 
+/// Whether a folding server takes the one name for the other.
+#[must_use]
+pub fn folds_alike(one: &HeaderName, other: &HeaderName) -> bool {
+    let (one, other) = (one.as_str(), other.as_str());
+    one.len() == other.len() && one.bytes().map(fold).eq(other.bytes().map(fold))
+}
+
 /// One byte of a name as a folding server reads it.
 fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }

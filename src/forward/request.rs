@@ -23,7 +23,7 @@ use super::chunked::may_trail;
 use super::field::{FieldKind, kind_of};
 use super::sending::TrailerRule;
 use crate::admission::{CredentialUse, Permit};
-use crate::credential::{CredentialSource, without_cookie};
+use crate::credential::{CredentialSource, folds_alike, without_cookie};
 use crate::routing::{Endpoint, PrefixSwap};
 use crate::upstream::HostRule;
 
@@ -182,6 +182,7 @@ fn copy_fields(out: &mut Vec<u8>, permit: &Permit, outgoing: &Outgoing<'_>, plan
     let headers = &outgoing.parts.headers;
     let keeps_authorization =
         endpoint.forwards_credential || permit.credential_use() == CredentialUse::AuthorizationIsNotOurs;
+    let judged = permit.judged_header();
     let mut has_cookies = false;
     let mut asks_trailers = false;
     for (name, value) in headers {
@@ -201,9 +202,12 @@ fn copy_fields(out: &mut Vec<u8>, permit: &Permit, outgoing: &Outgoing<'_>, plan
             }
             FieldKind::TraceParent | FieldKind::TraceState => is_traced(headers),
         };
+        // What was judged is what the upstream reads: `Connection` cannot take it away, no twin can speak in its place.
+        let is_judged = judged == Some(name);
         let ends_here = identity.is_reserved(name)
             || is_stripped_credential(endpoint, name)
-            || (plan.connection_names_fields && is_named_by_connection(headers, name));
+            || (!is_judged && judged.is_some_and(|judged| folds_alike(judged, name)))
+            || (!is_judged && plan.connection_names_fields && is_named_by_connection(headers, name));
         if passes && !ends_here {
             write_field(out, name.as_str().as_bytes(), value.as_bytes());
         }
@@ -230,11 +234,13 @@ pub(super) fn trailer_rule(permit: &Permit) -> Option<TrailerRule> {
         return None;
     }
     let (snapshot, endpoint) = (permit.snapshot().clone(), permit.endpoint().clone());
+    let judged = permit.judged_header().cloned();
     Some(Box::new(move |name| {
         kind_of(name.as_str()) == FieldKind::Ordinary
             && may_trail(name.as_str())
             && !snapshot.identity.is_reserved(name)
             && !endpoint.extractor.strips(name)
+            && !judged.as_ref().is_some_and(|judged| folds_alike(judged, name))
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::support::{Gateway, Origin, Report, get, request};
+use super::support::{Gateway, Origin, Report, exchange, get, request};
 
 const CLIENTS: &str = r#"
 clients:
@@ -179,7 +179,7 @@ endpoints:
   - { name: track, path: /track, upstream: api, api_key: required, key_types: [publishable] }
   - { name: both, path: /both, upstream: api, api_key: required, key_types: [publishable, secret] }
   - { name: tenant-path, path: "/customers/:customer", upstream: api, api_key: required, tenant: { path: customer } }
-  - { name: tenant-header, path: /th, upstream: api, api_key: required, tenant: { header: X-Tenant } }
+  - { name: tenant-header, path: /th, upstream: api, api_key: required, tenant: { header: X-Tenant }, request_trailers: true }
   - { name: tenant-host, path: /tl, upstream: api, api_key: required, tenant: { host_label: true } }
   - { name: far, path: /far, upstream: api, api_key: required, networks: [10.0.0.0/8] }
   - { name: near, path: /near, upstream: api, api_key: required, networks: [127.0.0.1/32] }
@@ -418,6 +418,25 @@ fn a_tenant_header_that_stands_twice_is_not_believed() {
         assert!(second == "acme" || verdict.starts_with('4'), "acme and {second}: {verdict}");
     }
     assert!(origin.take().iter().all(|seen| seen.values("x-tenant").all(|value| value == "acme")));
+}
+
+/// A rule that judges a header is worth nothing if the upstream reads another one in its place.
+#[test]
+fn the_tenant_header_that_was_judged_is_the_one_the_upstream_reads() {
+    let origin = Origin::start();
+    let gateway = Gateway::before(&origin, SHOP);
+    for (name, value) in [("X_Tenant", "other"), ("x.tenant", "other"), ("connection", "x-tenant, X_Tenant")] {
+        let fields = [("x-api-key", "all"), ("x-tenant", "acme"), ("x_tenant", "other"), (name, value)];
+        assert_eq!(get(gateway.address(), "/th", &fields).verdict(), "200", "{name}");
+        let seen = origin.take_one();
+        assert_eq!(seen.header("x-tenant"), Some("acme"), "{name}: {}", seen.head());
+        assert!(!seen.head().contains("other"), "{name}: {}", seen.head());
+    }
+    let chunked = "POST /th HTTP/1.1\r\nhost: a\r\nx-api-key: all\r\nx-tenant: acme\r\n\
+        transfer-encoding: chunked\r\n\r\n0\r\nx-tenant: other\r\nx_tenant: other\r\nx-sum: 1\r\n\r\n";
+    assert_eq!(exchange(gateway.address(), chunked).verdict(), "200");
+    let seen = origin.take_one();
+    assert_eq!(seen.trailers, [("x-sum".to_owned(), "1".to_owned())]);
 }
 
 #[test]
