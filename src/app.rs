@@ -127,16 +127,15 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
     let admin = settings.admin.map(|address| bind_admin("admin", address)).transpose()?;
     let observe = settings.observe.map(|address| bind_admin("observe", address)).transpose()?;
 
+    let own_addresses: Arc<[SocketAddr]> =
+        [&admin, &observe].into_iter().flatten().filter_map(|socket| socket.local_addr().ok()).collect();
+
     let keys = Arc::new(KeyTable::new());
     keys.set_pepper(loaded.pepper);
     keys.reconcile(&loaded.keys);
     let started = Started {
         listening: listening(&settings, bound.first()),
-        admin: [&admin, &observe]
-            .into_iter()
-            .flatten()
-            .filter_map(|socket| Some(url("http", socket.local_addr().ok()?)))
-            .collect(),
+        admin: own_addresses.iter().map(|address| url("http", *address)).collect(),
         endpoints: loaded.snapshot.router.endpoints().len(),
         keys: loaded.keys.len(),
         generation: loaded.snapshot.generation,
@@ -174,9 +173,10 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
     for (number, listeners) in bound.into_iter().enumerate() {
         let (shared, metrics) = (Arc::clone(&shared), metrics.worker());
         let (connections, drain) = (connections.clone(), drain.clone());
+        let forwarding = ForwardSettings { off_limits: Arc::clone(&own_addresses), ..ForwardSettings::default() };
         let worker = thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || work(listeners, shared, connections, metrics, drain))
+            .spawn(move || work(listeners, shared, connections, forwarding, metrics, drain))
             .map_err(StartError::system("thread"))?;
         workers.push(worker);
     }
@@ -196,12 +196,13 @@ fn work(
     listeners: WorkerListeners,
     shared: Arc<Shared>,
     connections: ConnectionSettings,
+    forwarding: ForwardSettings,
     metrics: WorkerMetrics,
     drain: Drain,
 ) -> std::io::Result<Drained> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let forwarder = Forwarder::new(ForwardSettings::default(), metrics.clone());
+        let forwarder = Forwarder::new(forwarding, metrics.clone());
         tokio::spawn(forwarder.housekeeping());
         let tunnels = Arc::clone(forwarder.tunnels());
         let cut_tunnels = drain.clone();

@@ -60,11 +60,14 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub struct ForwardSettings {
     /// The largest head of an answer, in bytes; 64 KiB by default.
     pub max_response_head: usize,
+    /// Our own addresses for operators, as they are bound. No request is forwarded there, whatever an upstream's name
+    /// resolves to and whatever a reload says.
+    pub off_limits: Arc<[SocketAddr]>,
 }
 
 impl Default for ForwardSettings {
     fn default() -> Self {
-        Self { max_response_head: 64 * 1024 }
+        Self { max_response_head: 64 * 1024, off_limits: Arc::default() }
     }
 }
 
@@ -272,7 +275,8 @@ impl Forwarder {
                 shared.metrics.upstream_connection(&upstream.name, true);
                 return Ok(Connected { candidate, lane, connection });
             }
-            match Connection::open(candidate.address, tls, upstream.timeouts.connect).await {
+            let (limit, off_limits) = (upstream.timeouts.connect, &shared.settings.off_limits);
+            match Connection::open(candidate.address, tls, limit, off_limits).await {
                 Ok(connection) => {
                     shared.metrics.upstream_connection(&upstream.name, false);
                     return Ok(Connected { candidate, lane, connection });

@@ -47,14 +47,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects, and makes the TLS handshake if there is to be one, all within `limit`.
+    /// Connects, and makes the TLS handshake if there is to be one, all within `limit`. A connection that has arrived at
+    /// one of the `off_limits` is closed before anything is sent.
     pub(super) async fn open(
         address: SocketAddr,
         tls: Option<&ServerTls>,
         limit: Duration,
+        off_limits: &[SocketAddr],
     ) -> Result<Box<Self>, ForwardError> {
-        let stream =
-            timeout(limit, Stream::connect(address, tls)).await.map_err(|_| ForwardError::ConnectTimeout)??;
+        let stream = timeout(limit, Stream::connect(address, tls, off_limits))
+            .await
+            .map_err(|_| ForwardError::ConnectTimeout)??;
         Ok(Box::new(Self::over(stream)))
     }
 
@@ -134,11 +137,20 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    async fn connect(address: SocketAddr, tls: Option<&ServerTls>) -> Result<Self, ForwardError> {
+    async fn connect(
+        address: SocketAddr,
+        tls: Option<&ServerTls>,
+        off_limits: &[SocketAddr],
+    ) -> Result<Self, ForwardError> {
         let tcp = TcpStream::connect(address).await.map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionRefused => ForwardError::ConnectRefused(error),
             _ => ForwardError::ConnectFailed(error),
         })?;
+        if has_arrived_at(&tcp, off_limits).map_err(ForwardError::ConnectFailed)? {
+            return Err(ForwardError::ConnectFailed(io::Error::other(
+                "this is the gateway's own address for operators",
+            )));
+        }
         // Without it a request in two writes waits for the server's delayed acknowledgement.
         tcp.set_nodelay(true).map_err(ForwardError::ConnectFailed)?;
         let Some(tls) = tls else { return Ok(Self::Plain(tcp)) };
@@ -146,6 +158,22 @@ impl Stream {
         let stream = connector.connect(tls.server_name.clone(), tcp).await.map_err(ForwardError::Tls)?;
         Ok(Self::Tls(Box::new(stream)))
     }
+}
+
+/// Whether the other end is one of our own sockets. Asked of the connection, not of the address it was made with: what
+/// counts is where it leads, by whatever name or spelling.
+fn has_arrived_at(tcp: &TcpStream, own: &[SocketAddr]) -> io::Result<bool> {
+    if own.is_empty() {
+        return Ok(false);
+    }
+    let (there, here) = (tcp.peer_addr()?, tcp.local_addr()?.ip().to_canonical());
+    let (port, there) = (there.port(), there.ip().to_canonical());
+    // A connection within one machine has the same address at both ends, or a loopback one at the far end.
+    let is_this_machine = there.is_loopback() || there == here;
+    Ok(own.iter().any(|own| {
+        let address = own.ip().to_canonical();
+        own.port() == port && (address == there || (address.is_unspecified() && is_this_machine))
+    }))
 }
 
 impl AsyncRead for Stream {

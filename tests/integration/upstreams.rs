@@ -195,3 +195,17 @@ endpoints: [ { name: all, path: /, upstream: api, api_key: required } ]
     }
     assert!(!text.contains("shop-key"), "{text}");
 }
+
+/// The file cannot tell: the port of the admin listener was chosen by the system, or another one is in force than the file
+/// now says, or a name resolves to it later.
+#[test]
+fn the_admin_address_is_no_upstream_whatever_a_reload_says() {
+    let origin = Origin::start();
+    let gateway = Gateway::before(&origin, OPEN);
+    for host in ["127.0.0.1", "0.0.0.0", "localhost", "[::ffff:127.0.0.1]"] {
+        let admin = format!("http://{host}:{}", gateway.admin().port());
+        gateway.reload(&OPEN.replace("{{origin}}", &admin));
+        let response = get(gateway.address(), "/metrics", &[]);
+        assert_eq!(response.verdict(), "502 upstream_unreachable", "{host}: {}", response.text());
+    }
+}
