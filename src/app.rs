@@ -182,13 +182,16 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
     }
 
     let background = Background { metrics, health, reloads, access_log, snapshot, drain };
-    Builder::new_multi_thread()
+    let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("admin")
         .enable_all()
         .build()
-        .map_err(StartError::system("runtime"))?
-        .block_on(background.run(admin, observe, &started, announce, workers))
+        .map_err(StartError::system("runtime"))?;
+    let outcome = runtime.block_on(background.run(admin, observe, &started, announce, workers));
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
 }
 
 /// One worker, from its start to the end of its last connection.
@@ -251,18 +254,19 @@ impl Background {
         let mut reopen = signal(SignalKind::user_defined1()).map_err(StartError::system("signal handler"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::system("signal handler"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::system("signal handler"))?;
-        let mut resolve = tokio::time::interval_at(tokio::time::Instant::now() + RESOLVE_EVERY, RESOLVE_EVERY);
+        // In a task of its own: a resolver that does not answer must not keep a signal waiting.
+        let resolving = tokio::spawn(resolve_again_and_again(self.snapshot));
         announce(started);
 
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.reloads.trigger(Trigger::Signal),
                 _ = reopen.recv() => self.access_log.reopen(),
-                _ = resolve.tick() => resolve_again(&self.snapshot).await,
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
         }
+        resolving.abort();
         tracing::info!("draining: no new connections, what is in flight is finished");
         self.health.draining();
         tokio::time::sleep(NOTICE).await;
@@ -313,6 +317,13 @@ fn reload_on_demand(reloads: ReloadHandle) -> ops::Reload {
             }
         })
     })
+}
+
+async fn resolve_again_and_again(snapshot: Arc<CurrentSnapshot>) {
+    loop {
+        tokio::time::sleep(RESOLVE_EVERY).await;
+        resolve_again(&snapshot).await;
+    }
 }
 
 /// Looks the names of upstreams up again. A name that cannot be looked up keeps the addresses it had.

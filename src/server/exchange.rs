@@ -19,8 +19,7 @@ use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::drain::Drain;
-use super::guard::{GuardLimits, framing_twin, is_plain_length};
+use super::guard::{GuardLimits, framing_twin, is_plain_length, is_plain_target};
 use super::handler::Handler;
 use super::peer::Peer;
 use super::request_body::{BodyPace, RequestBody};
@@ -97,6 +96,10 @@ fn http2_violation<B>(request: &Request<B>, limits: GuardLimits) -> Option<Viola
     }
     if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > limits.target_bytes) {
         return Some(Violation::TargetTooLong);
+    }
+    // The parser of HTTP/2 takes bytes above ASCII, quotes and DEL; behind us they would stand in a request line.
+    if !request.uri().path_and_query().is_none_or(|target| is_plain_target(target.as_str().as_bytes())) {
+        return Some(Violation::TargetInvalid);
     }
     if headers.len() > limits.field_count {
         return Some(Violation::TooManyFields);
@@ -274,6 +277,10 @@ mod tests {
             ("/", &[("transfer-encoding", "chunked")], Some(V::FramingTwin)),
             ("/", &[("host", "a"), ("host", "a")], Some(V::HostRepeated)),
             (&long, &[], Some(V::TargetTooLong)),
+            ("/a?b=%22/?c", &[], None),
+            ("/a?b=\u{a0}HTTP/1.1", &[], Some(V::TargetInvalid)),
+            ("/a?\u{85}", &[], Some(V::TargetInvalid)),
+            ("/a\u{e9}", &[], Some(V::TargetInvalid)),
         ];
         for (target, fields, expected) in rows {
             let mut request = Request::builder().uri(*target);

@@ -14,7 +14,7 @@
 //! reader skips and the next one does not.
 
 use super::violation::Violation;
-use bytes::{CLASS, HOST, TOKEN, run, visible};
+use bytes::{CLASS, HOST, PATH, QUERY, TOKEN, run, visible};
 
 mod bytes;
 mod chunk;
@@ -544,6 +544,13 @@ pub(super) fn is_plain_length(value: &[u8]) -> bool {
     };
     let number = value.iter().try_fold(0, |number, digit| append_digit(number, 10, digit.wrapping_sub(b'0')));
     is_plain && number.is_some()
+}
+
+/// Whether a path and its query hold only bytes that the guard lets through in a request line.
+pub(super) fn is_plain_target(target: &[u8]) -> bool {
+    let query = run(target, 0, PATH);
+    let end = if target.get(query) == Some(&b'?') { run(target, query, QUERY) } else { query };
+    end == target.len()
 }
 
 /// How much of a body of `left` bytes lies in a piece of `available` bytes.

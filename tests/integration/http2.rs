@@ -140,6 +140,19 @@ fn a_fragment_is_refused_or_gone_before_the_verdict() {
     }
 }
 
+/// Behind the gateway the target stands in a request line, which some servers split at every kind of blank.
+#[test]
+fn a_query_is_ascii_as_in_http_1() {
+    let origin = Origin::start();
+    let gateway = Gateway::before(&origin, CONFIG);
+    for target in ["/open?a=\u{a0}HTTP/1.0", "/open?\u{85}x", "/open?\u{2028}", "/open?\u{7f}", "/open?\u{e9}"] {
+        let fields = GET.map(|(name, value)| (name, if name == ":path" { target } else { value }));
+        let outcome = stream_of(gateway.address(), &fields, None);
+        assert!(outcome.is_refusal(), "{target:?}: {outcome:?}");
+        assert!(origin.take().is_empty(), "{target:?} reached the upstream");
+    }
+}
+
 #[test]
 fn a_length_that_the_data_does_not_have_is_no_whole_request() {
     let origin = Origin::playing(Play::EchoBody);
