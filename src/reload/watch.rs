@@ -5,10 +5,12 @@
 //! link's own: a mounted configuration changes by swapping a link beside it.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 
+use notify::event::ModifyKind;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::Trigger;
@@ -34,9 +36,10 @@ impl Watch {
             return;
         }
         let sender = sender.clone();
+        let names = names(files);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Our own reading makes access events. An error means that events were lost: look.
-            if !matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
+            // An error means that events were lost: look.
+            if !event.is_ok_and(|event| is_of_others(&event, &names)) {
                 let _ = sender.send(Trigger::Changed);
             }
         });
@@ -58,7 +61,26 @@ impl Watch {
     }
 }
 
-fn directories(files: &[WatchedFile]) -> BTreeSet<PathBuf> {
+/// Whether an event changes none of the files: our own reading, and what is written into a file of another name, such as
+/// a log beside the configuration. Anything that makes, moves or removes a file or a link counts.
+fn is_of_others(event: &notify::Event, names: &BTreeSet<OsString>) -> bool {
+    match event.kind {
+        EventKind::Access(_) => true,
+        EventKind::Modify(ModifyKind::Data(_)) => {
+            !event.paths.is_empty()
+                && event.paths.iter().all(|path| path.file_name().is_some_and(|name| !names.contains(name)))
+        }
+        _ => false,
+    }
+}
+
+/// What the files are called, and what they are called where links lead.
+fn names(files: &[PathBuf]) -> BTreeSet<OsString> {
+    let targets = files.iter().filter_map(|file| file.canonicalize().ok());
+    files.iter().cloned().chain(targets).filter_map(|file| Some(file.file_name()?.to_owned())).collect()
+}
+
+fn directories(files: &[PathBuf]) -> BTreeSet<PathBuf> {
     let parent = |path: &Path| match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
@@ -117,6 +139,21 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         let _watch = Watch::start(&files, &sender);
         assert!(!files.iter().any(WatchedFile::may_have_changed));
+
+        // A log that is written beside it wakes nobody; the file itself does, written in place.
+        let log = folder.path().join("access.log");
+        fs::write(&log, "").expect("a file");
+        while receiver.recv_timeout(Duration::from_millis(300)).is_ok() {}
+        let mut open = fs::OpenOptions::new().append(true).open(&log).expect("a file");
+        std::io::Write::write_all(&mut open, b"line\n").expect("written");
+        assert!(receiver.recv_timeout(Duration::from_millis(300)).is_err());
+        let mut open = fs::OpenOptions::new().append(true).open(&file).expect("a file");
+        std::io::Write::write_all(&mut open, b"\n").expect("written");
+        assert!(matches!(receiver.recv_timeout(Duration::from_secs(5)), Ok(Trigger::Changed)));
+        let before = {
+            while receiver.recv_timeout(Duration::from_millis(100)).is_ok() {}
+            [before[0], fingerprints(&files)[1]]
+        };
 
         let fresh = folder.path().join("fresh");
         fs::write(&fresh, format!("{text}# new")).expect("a file");

@@ -6,7 +6,8 @@
 //! One event is one line, whatever is in it: an event that quotes a caller cannot forge a second one. In the text format,
 //! control characters within an event are written as `\xHH` (`\n` for a line feed).
 //!
-//! The level is a list of directives, such as `info` or `info,keygate::forward=debug`. A text that cannot be read is an
+//! The level is a list of directives, such as `info` or `info,keygate::forward=debug`. `debug` and `trace` alone are for
+//! keygate's own events; a library's are asked for by its name (`h2=trace`). A text that cannot be read is an
 //! error to report: falling back to a default in silence would hide the log that somebody is waiting for.
 
 use std::io::{self, IsTerminal, Write};
@@ -85,7 +86,12 @@ fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     if level.trim().is_empty() {
         return Err(bad(None));
     }
-    EnvFilter::builder().parse(level).map_err(|source| bad(Some(source)))
+    // A bare `debug` or `trace` is for what keygate itself says. The libraries below would say what they read, some of it
+    // for every byte of this very log: a watched folder that holds it makes them talk without end.
+    let is_detail = |word: &str| ["debug", "trace"].iter().any(|detail| word.eq_ignore_ascii_case(detail));
+    let own = format!("warn,keygate={}", level.trim());
+    let directives = if is_detail(level.trim()) { &own } else { level };
+    EnvFilter::builder().parse(directives).map_err(|source| bad(Some(source)))
 }
 
 fn subscriber<W>(
@@ -239,6 +245,16 @@ mod tests {
             });
             assert_eq!(text.lines().count(), lines, "{level}: {text}");
             assert!(check_level(level).is_ok());
+        }
+        for (level, lines) in [("debug", 1), ("trace", 2), ("TRACE", 2), ("trace,h2=off", 2), ("warn,h2=trace", 2)] {
+            let settings = Settings { level: level.to_owned(), ..Settings::default() };
+            let text = written(&settings, false, || {
+                tracing::debug!("ours");
+                tracing::trace!("ours");
+                tracing::debug!(target: "h2::codec", "a library's");
+                tracing::trace!(target: "h2::codec", "a library's");
+            });
+            assert_eq!(text.lines().count(), lines, "{level}: {text}");
         }
         for level in ["", " ", "keygate=loud", "=", "a=b=c"] {
             let error = check_level(level).unwrap_err();
