@@ -6,6 +6,7 @@
 //!
 //! There are no globals besides the log: all state is made here and handed down.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -18,9 +19,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Settings, Source};
-use crate::forward::{ForwardSettings, Forwarder};
+use crate::forward::{ForwardSettings, Forwarder, Tunnels};
 use crate::gateway::{Gateway, Shared};
-use crate::keys::KeyTable;
+use crate::keys::{KeyRecord, KeyTable};
 use crate::ops::{self, Ops};
 use crate::reload::{
     CertificateFiles, Outcome, ReloadHandle, Reloader, Trigger, read_certificates, report_certificates, report_keys,
@@ -147,6 +148,15 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
     health.keys_loaded();
     let snapshot = Arc::new(CurrentSnapshot::new(loaded.snapshot));
 
+    let forwarding = ForwardSettings { off_limits: own_addresses, ..ForwardSettings::default() };
+    let forwarders: Vec<(Forwarder, WorkerMetrics)> = bound
+        .iter()
+        .map(|_| {
+            let metrics = metrics.worker();
+            (Forwarder::new(forwarding.clone(), metrics.clone()), metrics)
+        })
+        .collect();
+    let tunnels: Vec<_> = forwarders.iter().map(|(forwarder, _)| Arc::clone(forwarder.tunnels())).collect();
     let reloads = Reloader {
         source,
         settings: settings.clone(),
@@ -157,6 +167,7 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
         metrics: metrics.clone(),
         health: health.clone(),
         masks,
+        keys_changed: Box::new(move |records| cut_tunnels(&tunnels, records)),
     }
     .start()
     .map_err(StartError::system("thread"))?;
@@ -170,13 +181,12 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
     let drain = Drain::new();
     let connections = connection_settings(&settings);
     let mut workers = Vec::new();
-    for (number, listeners) in bound.into_iter().enumerate() {
-        let (shared, metrics) = (Arc::clone(&shared), metrics.worker());
+    for ((number, listeners), (forwarder, metrics)) in bound.into_iter().enumerate().zip(forwarders) {
+        let shared = Arc::clone(&shared);
         let (connections, drain) = (connections.clone(), drain.clone());
-        let forwarding = ForwardSettings { off_limits: Arc::clone(&own_addresses), ..ForwardSettings::default() };
         let worker = thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || work(listeners, shared, connections, forwarding, metrics, drain))
+            .spawn(move || work(listeners, shared, connections, forwarder, metrics, drain))
             .map_err(StartError::system("thread"))?;
         workers.push(worker);
     }
@@ -199,13 +209,12 @@ fn work(
     listeners: WorkerListeners,
     shared: Arc<Shared>,
     connections: ConnectionSettings,
-    forwarding: ForwardSettings,
+    forwarder: Forwarder,
     metrics: WorkerMetrics,
     drain: Drain,
 ) -> std::io::Result<Drained> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let forwarder = Forwarder::new(forwarding, metrics.clone());
         tokio::spawn(forwarder.housekeeping());
         let tunnels = Arc::clone(forwarder.tunnels());
         let cut_tunnels = drain.clone();
@@ -317,6 +326,19 @@ fn reload_on_demand(reloads: ReloadHandle) -> ops::Reload {
             }
         })
     })
+}
+
+/// Closes the upgraded connections of keys that are gone or switched off.
+fn cut_tunnels(tunnels: &[Arc<Tunnels>], records: &[KeyRecord]) {
+    if tunnels.iter().all(|tunnels| tunnels.count() == 0) {
+        return;
+    }
+    let is_good = |record: &&KeyRecord| record.key.active && record.key.client.active && !record.secrets.is_empty();
+    let good: HashSet<&str> = records.iter().filter(is_good).map(|record| record.key.id.as_str()).collect();
+    let cut: usize = tunnels.iter().map(|tunnels| tunnels.cut_unless(|key| good.contains(key))).sum();
+    if cut > 0 {
+        tracing::info!(connections = cut, "upgraded connections of keys that are gone were cut");
+    }
 }
 
 async fn resolve_again_and_again(snapshot: Arc<CurrentSnapshot>) {

@@ -25,7 +25,7 @@ mod upgrade;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
@@ -308,7 +308,7 @@ impl Forwarder {
         let connection = connection.ok_or(ForwardError::Closed(None))?;
         let key_id = permit.key().map(|key| key.id.as_str());
         let idle = permit.endpoint().upstream.timeouts.tunnel;
-        self.shared.tunnels.open(downstream, connection, key_id, idle);
+        self.shared.tunnels.open(downstream, connection, key_id, permit.key_lifetime(SystemTime::now()), idle);
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = head.headers;

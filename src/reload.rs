@@ -71,7 +71,7 @@ pub struct CertificateFiles {
 }
 
 /// All that a reload touches. Made by `app`.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "it holds a function")]
 pub struct Reloader {
     /// Where the configuration is read from.
     pub source: Source,
@@ -91,7 +91,12 @@ pub struct Reloader {
     pub health: Health,
     /// What the access log must not show.
     pub masks: Masks,
+    /// Told which keys are in force whenever they changed: what keys that are gone have opened is to be closed.
+    pub keys_changed: KeysChanged,
 }
+
+/// See [`Reloader::keys_changed`].
+pub type KeysChanged = Box<dyn Fn(&[KeyRecord]) + Send>;
 
 /// Wakes the reloader's thread.
 #[derive(Debug, Clone)]
@@ -182,6 +187,7 @@ impl Reloader {
         }
         self.keys.set_pepper(loaded.pepper);
         let changed = self.keys.reconcile(&loaded.keys);
+        (self.keys_changed)(&loaded.keys);
         let (generation, digest) = (loaded.snapshot.generation, loaded.snapshot.content_digest.clone());
         let endpoints = loaded.snapshot.router.endpoints().len();
         let difference = endpoint_changes(&before, &loaded.snapshot);

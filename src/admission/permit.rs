@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
 
 use crate::client::User;
 use crate::credential::CredentialSource;
 use crate::identity::Identified;
-use crate::keys::ApiKey;
+use crate::keys::{ApiKey, Timestamp};
 use crate::policy::TenantBinding;
 use crate::routing::{Endpoint, Rule, RuleRef};
 use crate::snapshot::Snapshot;
@@ -74,6 +75,13 @@ impl Permit {
     #[must_use]
     pub fn key(&self) -> Option<&Arc<ApiKey>> {
         self.key.as_ref()
+    }
+
+    /// How long the key is still good, if it says so: what it opened must not outlive it.
+    #[must_use]
+    pub fn key_lifetime(&self, now: SystemTime) -> Option<Duration> {
+        let left = self.key()?.expires_at?.as_millis().saturating_sub(Timestamp::from(now).as_millis());
+        Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
     }
 
     /// Where the key stood.

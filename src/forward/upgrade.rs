@@ -71,9 +71,15 @@ impl Tunnels {
 
     /// Cuts those that were opened with this key (by its public id), and says how many there were.
     pub fn cut_key(&self, key_id: &str) -> usize {
+        self.cut_unless(|key| key != key_id)
+    }
+
+    /// Cuts those whose key (by its public id) is not good any more, and says how many there were. Tunnels without a key
+    /// stay.
+    pub fn cut_unless(&self, is_good: impl Fn(&str) -> bool) -> usize {
         let mut register = self.register();
         let before = register.open.len();
-        register.open.retain(|_, tunnel| tunnel.key.as_deref() != Some(key_id));
+        register.open.retain(|_, tunnel| tunnel.key.as_deref().is_none_or(&is_good));
         before - register.open.len()
     }
 
@@ -83,12 +89,14 @@ impl Tunnels {
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Hands two connections over to a task that copies between them. `idle` is how long nothing may move.
+    /// Hands two connections over to a task that copies between them. `idle` is how long nothing may move,
+    /// `lifetime` when it ends in any case.
     pub(super) fn open(
         self: &Arc<Self>,
         downstream: OnUpgrade,
         upstream: Box<Connection>,
         key_id: Option<&str>,
+        lifetime: Option<Duration>,
         idle: Duration,
     ) {
         let (cut, is_cut) = oneshot::channel();
@@ -109,6 +117,7 @@ impl Tunnels {
             tokio::select! {
                 // Whether it was cut, has ended or has failed: both connections are dropped here, and so closed.
                 _ = is_cut => {}
+                () = end_of(lifetime) => {}
                 _ = run(downstream, upstream, idle) => {}
             }
         });
@@ -129,6 +138,14 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.tunnels.register().open.remove(&self.id);
         self.tunnels.count.send_modify(|count| *count -= 1);
+    }
+}
+
+async fn end_of(lifetime: Option<Duration>) {
+    // A key that is good for longer than the timer can count is good for ever.
+    match lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)) {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -84,6 +84,34 @@ fn the_key_is_checked_before_anything_is_opened() {
 }
 
 #[test]
+fn what_a_key_has_opened_ends_with_the_key() {
+    let origin = Origin::playing(Play::WebSocket);
+    let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(4)).to_string();
+    let keys = "keys: [ { id: key_1, name: k, digest: \"{{digest:shop-key}}\" }";
+    let two = format!("{keys}, {{ id: key_2, name: l, expires_at: \"{soon}\", digest: \"{{{{digest:brief}}}}\" }}");
+    let config = CONFIG.replace(keys, &two);
+    let gateway = Gateway::before(&origin, &config);
+    let open = |path: &str, fields: &str| {
+        let mut caller = Caller::connect(gateway.address());
+        caller.send(handshake(path, fields));
+        assert_eq!(caller.response().status, 101, "{path} {fields}");
+        caller
+    };
+    let mut of_gone = open("/socket", "x-api-key: shop-key\r\n");
+    let mut of_expiring = open("/socket", "x-api-key: brief\r\n");
+    let mut of_nobody = open("/open", "");
+    gateway.reload(&config.replace("id: key_1, name: k,", "id: key_1, name: k, active: false,"));
+    assert!(of_gone.is_closed_within(wait::DEADLINE), "the key is switched off");
+    for caller in [&mut of_expiring, &mut of_nobody] {
+        caller.send("still here");
+        assert_eq!(caller.read_exactly(10), b"still here");
+    }
+    assert!(of_expiring.is_closed_within(wait::DEADLINE), "the key has expired");
+    of_nobody.send("still here");
+    assert_eq!(of_nobody.read_exactly(10), b"still here");
+}
+
+#[test]
 fn an_upgrade_the_upstream_declines_is_an_ordinary_answer() {
     let origin = Origin::playing(Play::answer("426 Upgrade Required", &[("upgrade", "websocket")], "no"));
     let gateway = Gateway::before(&origin, CONFIG);
