@@ -120,7 +120,7 @@ pub fn admit<T: Trace>(
     let refused = |rejection: Rejection| Refused { key: shown.key.clone(), source: shown.source, ..refused(rejection) };
 
     if !admits_method(rule, head.method) {
-        return Err(refused(Rejection::MethodNotAllowed { allowed: rule.methods.clone() }));
+        return Err(refused(Rejection::MethodNotAllowed { allowed: allowed_methods(endpoint, &path) }));
     }
     let told = told_by_trusted_peer(head, snapshot).map_err(&refused)?;
     let facts = Facts {
@@ -241,6 +241,19 @@ fn is_preflight(head: &RequestHead<'_>) -> bool {
     head.method == Method::OPTIONS
         && head.headers.contains_key(header::ORIGIN)
         && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Every method that some rule of an endpoint admits on a path.
+fn allowed_methods(endpoint: &Endpoint, path: &CanonicalPath<'_>) -> Box<[Method]> {
+    let mut allowed = endpoint.base.methods.to_vec();
+    for route in endpoint.routes.iter().filter(|route| route.pattern.matches_exact(path.as_str())) {
+        for method in &route.rule.methods {
+            if !allowed.contains(method) {
+                allowed.push(method.clone());
+            }
+        }
+    }
+    allowed.into()
 }
 
 /// Whether a rule admits a method; `HEAD` goes with `GET`.

@@ -167,6 +167,7 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
         metrics: metrics.clone(),
         health: health.clone(),
         masks,
+        is_rejected: false,
         keys_changed: Box::new(move |records| cut_tunnels(&tunnels, records)),
     }
     .start()

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Problems, Source};
+use crate::config::{self, Loaded, Names, Problems, Source, Surroundings};
 
 /// Something did not work; stderr says what.
 pub(crate) const FAILED: u8 = 1;
@@ -94,16 +94,25 @@ struct ConfigArgument {
     /// The configuration; `-` reads it from stdin
     #[arg(short, long, value_name = "FILE", env = "KEYGATE_CONFIG", default_value = "gateway.yaml")]
     config: PathBuf,
+    /// Do not look up the names of upstreams: for a check away from the network they are for
+    #[arg(long)]
+    offline: bool,
 }
 
 impl ConfigArgument {
-    fn source(&self) -> Source {
-        source_of(&self.config)
+    fn load(&self) -> Result<Loaded, Problems> {
+        let names = if self.offline { Names::Assume } else { Names::Resolve };
+        config::load_in(&source_of(&self.config), 1, &Surroundings { names, ..Surroundings::system() })
     }
 }
 
 fn source_of(path: &std::path::Path) -> Source {
     if path.as_os_str() == "-" { Source::Stdin } else { Source::File(path.to_owned()) }
+}
+
+/// `1 key`, `2 keys`.
+fn count(number: usize, word: &str) -> String {
+    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 
 /// Prints a report to stderr, in colour where that is wanted.

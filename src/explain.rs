@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::admission::{Admitted, Rejection, RequestHead, Trace, admit};
 use crate::authentication::KeyFault;
+use crate::client::Grants;
 use crate::credential::MalformedCredential;
 use crate::keys::{ApiKey, KeyTable, Timestamp};
 use crate::policy::expression::Truth;
@@ -89,6 +90,12 @@ pub fn explain(head: &RequestHead<'_>, snapshot: &Arc<Snapshot>, keys: &KeyTable
             remedy: None,
         },
         Err(refused) => {
+            if let (Some(source), Some(reference)) = (refused.source, refused.rule)
+                && !notes.steps.iter().any(|step| step.subject == "credential")
+            {
+                let sources = snapshot.router.endpoints()[reference.endpoint].extractor.sources();
+                notes.note("credential", format!("a key in `{}`", sources[source].label()));
+            }
             let key = refused.key.as_deref().or(notes.key.as_deref());
             Explanation {
                 admitted: false,
@@ -294,7 +301,9 @@ fn remedy(rejection: &Rejection, key: Option<&ApiKey>, rule: Option<&Rule>, snap
             }
             Denial::PermissionMissing { required } => {
                 let list: Vec<&str> = required.iter().map(|permission| permission.as_str()).collect();
-                format!("grant {} to {client} and to the key that is shown", list.join(", "))
+                let states_own = key.is_some_and(|key| key.grants != Grants::Unrestricted);
+                let and_key = if states_own { " and to the key that is shown" } else { "" };
+                format!("grant {} to {client}{and_key}", list.join(", "))
             }
             Denial::ReadOnly => "use a key that is not read only".to_owned(),
             Denial::TenantMismatch => {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::config::{self, Settings, Source, WatchedFile};
+use crate::config::{self, Problems, Settings, Source, WatchedFile};
 use crate::keys::{KeyRecord, KeyTable, Timestamp};
 use crate::server::tls::{Certificate, CertificateError, CertificateResolver};
 use crate::snapshot::CurrentSnapshot;
@@ -91,6 +91,8 @@ pub struct Reloader {
     pub health: Health,
     /// What the access log must not show.
     pub masks: Masks,
+    /// The last configuration that was read could not be used; `false` at first.
+    pub is_rejected: bool,
     /// Told which keys are in force whenever they changed: what keys that are gone have opened is to be closed.
     pub keys_changed: KeysChanged,
 }
@@ -156,25 +158,31 @@ impl Reloader {
             Err(problems) => {
                 // The mend may come in a file that was not named before.
                 self.watched = problems.watched_files().to_vec();
-                return self.reject(problems.to_string());
+                return self.reject(&problem_lines(&problems), problems.to_string());
             }
         };
         let mut certificates = Vec::new();
         for entry in &self.certificates {
-            match CertificateResolver::read(&entry.files) {
-                Ok(keys) => certificates.push(keys),
-                Err(error) => return self.reject(format!("listener `{}`: {error}", entry.listener)),
+            // A listener that has lost its TLS in the file waits for a restart, like every change of a listener.
+            let Some(files) = loaded.certificates.iter().find(|files| files.listener == entry.listener) else {
+                continue;
+            };
+            match read_certificates(files) {
+                Ok(read) => certificates.push((entry, read)),
+                Err(error) => {
+                    let line = format!("listener `{}`: {error}", entry.listener);
+                    return self.reject(std::slice::from_ref(&line), line.clone());
+                }
             }
         }
-        let certificates_changed =
-            self.certificates.iter().zip(&certificates).any(|(entry, keys)| !entry.resolver.holds(keys));
-        let mut watched = loaded.watched_files;
-        watched.extend(self.certificates.iter().flat_map(|entry| &entry.files).flat_map(|(c, k)| [c.clone(), k.clone()]));
-        self.watched = watched;
-        if loaded.snapshot.content_digest == before.content_digest && !certificates_changed {
-            if !matches!(trigger, Trigger::Changed) {
+        self.watched = loaded.watched_files;
+        if loaded.snapshot.content_digest == before.content_digest {
+            if self.is_rejected {
+                tracing::info!("the configuration is again what is in force");
+            } else if !matches!(trigger, Trigger::Changed) {
                 tracing::info!("asked to reload: the configuration has not changed");
             }
+            self.is_rejected = false;
             self.health.reload_finished(ReloadOutcome::Unchanged, SystemTime::now());
             return Outcome::Unchanged;
         }
@@ -198,9 +206,10 @@ impl Reloader {
         self.health.reload_finished(ReloadOutcome::Applied, SystemTime::now());
         self.metrics.set_endpoints(endpoints);
         report_keys(&self.metrics, &loaded.keys);
-        if !loaded.warnings.is_empty() {
-            tracing::warn!("{}", loaded.warnings);
+        for line in problem_lines(&loaded.warnings) {
+            tracing::warn!("{line}");
         }
+        self.is_rejected = false;
         tracing::info!(
             generation,
             digest = %&digest[..digest.len().min(12)],
@@ -215,8 +224,12 @@ impl Reloader {
         Outcome::Applied { generation }
     }
 
-    fn reject(&self, report: String) -> Outcome {
-        tracing::error!("the configuration was not reloaded, the old one stays in force:\n{report}");
+    fn reject(&mut self, lines: &[String], report: String) -> Outcome {
+        self.is_rejected = true;
+        for line in lines {
+            tracing::error!("{line}");
+        }
+        tracing::error!("the configuration was not reloaded; what was in force stays in force");
         self.health.reload_finished(ReloadOutcome::Rejected { problem: report.as_str().into() }, SystemTime::now());
         Outcome::Rejected { report }
     }
@@ -238,6 +251,15 @@ fn wait_until_settled(receiver: &Receiver<Trigger>, sender: &Sender<Trigger>) ->
         }
     }
     false
+}
+
+/// A report for the log, where one event is one line.
+fn problem_lines(problems: &Problems) -> Vec<String> {
+    let line = |problem: &config::Problem| {
+        let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+        format!("{}: {}{hint}", problem.place(), problem.message)
+    };
+    problems.list().iter().map(line).collect()
 }
 
 /// Names of endpoints that came and went, for the log.

@@ -1,7 +1,6 @@
 //! `keygate check`: the same reading as at start and at reload, and nothing else.
 
-use super::{BAD_CONFIGURATION, ConfigArgument, Output, print_json, print_line, print_problems};
-use crate::config;
+use super::{BAD_CONFIGURATION, ConfigArgument, Output, count, print_json, print_line, print_problems};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
@@ -13,8 +12,7 @@ pub(super) struct CheckArguments {
 }
 
 pub(super) fn check(arguments: &CheckArguments) -> u8 {
-    let source = arguments.config.source();
-    let (problems, summary) = match config::load(&source, 1) {
+    let (problems, summary) = match arguments.config.load() {
         Ok(loaded) => {
             let endpoints = loaded.snapshot.router.endpoints().len();
             (loaded.warnings, Some((endpoints, loaded.keys.len())))
@@ -32,7 +30,12 @@ pub(super) fn check(arguments: &CheckArguments) -> u8 {
             if !problems.is_empty() {
                 print_problems(&problems);
             }
-            print_line(&format!("{}: good, {endpoints} endpoints, {keys} keys", arguments.config.config.display()))
+            print_line(&format!(
+                "{}: good, {}, {}",
+                arguments.config.config.display(),
+                count(endpoints, "endpoint"),
+                count(keys, "key")
+            ))
         }
     }
 }

@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use super::hash::read_secret;
 use super::{BAD_CONFIGURATION, ConfigArgument, DENIED, Output, USAGE, fail, print_json, print_problems};
 use crate::admission::{RequestHead, requested_host};
-use crate::config;
 use crate::explain::Explanation;
 use crate::keys::{KeyTable, Timestamp};
 
@@ -52,7 +51,7 @@ fn read_field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 pub(super) fn explain(arguments: &ExplainArguments) -> u8 {
-    let loaded = match config::load(&arguments.config.source(), 1) {
+    let loaded = match arguments.config.load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             print_problems(&problems);

@@ -1,12 +1,12 @@
 //! `keygate run` and `keygate demo`: from the command line to a running gateway.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anstyle::Style;
 use zeroize::Zeroizing;
 
-use super::{BAD_CONFIGURATION, FAILED, print_line};
+use super::{BAD_CONFIGURATION, FAILED, USAGE, print_line};
 use crate::app::{self, Started};
 use crate::config::demo::DemoKey;
 use crate::config::{self, Quick, QuickUpstream, Source};
@@ -15,18 +15,56 @@ use crate::telemetry::logging;
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct RunArguments {
-    /// The configuration; `-` reads it from stdin
-    #[arg(short, long, value_name = "FILE", env = "KEYGATE_CONFIG")]
-    config: Option<std::path::PathBuf>,
-    /// Protect this service without any file: one fresh key is printed and held in memory
-    #[arg(long, value_name = "URL", conflicts_with = "config", env = "KEYGATE_UPSTREAM")]
+    /// The configuration; `-` reads it from stdin. Default: KEYGATE_CONFIG, else gateway.yaml
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Protect this service without any file: one fresh key is printed and held in memory. Default: KEYGATE_UPSTREAM
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
     upstream: Option<String>,
-    /// Where to listen, with `--upstream`
-    #[arg(long, value_name = "ADDRESS", requires = "upstream", env = "KEYGATE_LISTEN")]
+    /// Where to listen, with --upstream. Default: KEYGATE_LISTEN, else 127.0.0.1:8080
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
     listen: Option<String>,
-    /// Where metrics and health are answered, with `--upstream`; `off` for nowhere
-    #[arg(long, value_name = "ADDRESS", requires = "upstream", env = "KEYGATE_ADMIN")]
+    /// Where metrics and health are answered, with --upstream; `off` for nowhere. Default: KEYGATE_ADMIN, else
+    /// 127.0.0.1:9090
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
     admin: Option<String>,
+}
+
+/// What to run with. A flag beats the environment, whichever of the two ways it names.
+enum Wanted {
+    File(PathBuf),
+    Upstream { url: String, listen: String, admin: String },
+}
+
+impl RunArguments {
+    fn wanted(&self) -> Result<Wanted, &'static str> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if let Some(file) = &self.config {
+            return Ok(Wanted::File(file.clone()));
+        }
+        let from_environment = || match environment("KEYGATE_CONFIG") {
+            None => environment("KEYGATE_UPSTREAM"),
+            Some(_) => None,
+        };
+        match self.upstream.clone().or_else(from_environment) {
+            Some(url) => {
+                let or = |flag: &Option<String>, name, usual: &str| {
+                    flag.clone().or_else(|| environment(name)).unwrap_or_else(|| usual.to_owned())
+                };
+                Ok(Wanted::Upstream {
+                    url,
+                    listen: or(&self.listen, "KEYGATE_LISTEN", "127.0.0.1:8080"),
+                    admin: or(&self.admin, "KEYGATE_ADMIN", "127.0.0.1:9090"),
+                })
+            }
+            None if self.listen.is_some() || self.admin.is_some() => {
+                Err("--listen and --admin go with --upstream; a configuration says itself where to listen")
+            }
+            None => {
+                Ok(Wanted::File(environment("KEYGATE_CONFIG").map_or_else(|| "gateway.yaml".into(), PathBuf::from)))
+            }
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -40,20 +78,22 @@ pub(super) struct DemoArguments {
 }
 
 pub(super) fn run(arguments: &RunArguments) -> u8 {
-    if let Some(upstream) = &arguments.upstream {
-        let listen = arguments.listen.as_deref().unwrap_or("127.0.0.1:8080");
-        let admin = arguments.admin.as_deref().unwrap_or("127.0.0.1:9090");
-        return with_fresh_key(Some(upstream), listen, admin);
-    }
-    let path = arguments.config.as_deref().unwrap_or(Path::new("gateway.yaml"));
-    if arguments.config.is_none() && !path.exists() {
+    let file = match arguments.wanted() {
+        Ok(Wanted::File(file)) => file,
+        Ok(Wanted::Upstream { url, listen, admin }) => return with_fresh_key(Some(&url), &listen, &admin),
+        Err(why) => {
+            super::fail(why);
+            return USAGE;
+        }
+    };
+    if file == Path::new("gateway.yaml") && !file.exists() {
         super::fail(
             "there is no gateway.yaml here. `keygate demo` shows how it works, `keygate init` writes a file to start \
              from, `keygate run --upstream URL` protects a service without one",
         );
         return BAD_CONFIGURATION;
     }
-    start(super::source_of(path), |started| Next::File { started: started.clone() })
+    start(super::source_of(&file), |started| Next::File { started: started.clone() })
 }
 
 pub(super) fn demo(arguments: &DemoArguments) -> u8 {
@@ -151,8 +191,8 @@ fn announce(next: Next, published: Option<DemoKey>) {
         "in force",
         &format!(
             "{}, {}, generation {}",
-            count(started.endpoints, "endpoint"),
-            count(started.keys, "key"),
+            super::count(started.endpoints, "endpoint"),
+            super::count(started.keys, "key"),
             started.generation
         ),
     );
@@ -180,8 +220,4 @@ fn announce(next: Next, published: Option<DemoKey>) {
         },
     }
     line("stop", "Ctrl-C; SIGHUP reads the configuration again");
-}
-
-fn count(number: usize, word: &str) -> String {
-    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }

@@ -178,8 +178,9 @@ impl Record {
     }
 }
 
-/// Prints the line of something that never became a request. What it said of itself cannot be read and is not repeated.
-pub(super) fn malformed(
+/// Prints the line of something that never became a request, or of which nothing is left. What it said of itself is not
+/// repeated.
+pub(super) fn without_request(
     access_log: &AccessLog,
     code: &'static str,
     response: &Response<Bytes>,

@@ -14,6 +14,7 @@ use crate::credential::{CredentialSource, Extractor, MalformedCredential};
 use crate::forward::ForwardError;
 use crate::policy::Denial;
 use crate::routing::{ErrorFormat, ErrorStyle};
+use crate::server::Violation;
 
 /// What a caller is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +69,7 @@ impl Refusal {
             Rejection::PathAmbiguous(_) | Rejection::PathNotAdmitted(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "path_ambiguous",
-                "The path can be read in more than one way. Send it without dot segments, backslashes, control \
+                "The path can be read in more than one way. Send it without dot segments, backslashes, `;`, control \
                  characters and needless percent encoding, in the letter case the API documents.",
             ),
             Rejection::HostInvalid => Self::new(
@@ -227,6 +228,21 @@ impl Refusal {
         Self { exact_code: fault.code(), ..Self::of_fault(fault.status(), code) }
     }
 
+    /// Something so malformed that it never became a request.
+    pub(super) fn of_violation(violation: Violation) -> Self {
+        let text = violation.text();
+        let mut detail = String::with_capacity(text.len() + 1);
+        detail.extend(text.chars().next().map(|first| first.to_ascii_uppercase()));
+        detail.extend(text.chars().skip(1).chain(['.']));
+        let allow = (violation.status() == StatusCode::METHOD_NOT_ALLOWED).then(|| ORDINARY_METHODS.to_owned());
+        Self { allow, ..Self::new(violation.status(), violation.code(), detail) }
+    }
+
+    /// A fault of ours. It says nothing about what it was.
+    pub(super) fn internal() -> Self {
+        Self::of_fault(StatusCode::INTERNAL_SERVER_ERROR, "internal_error")
+    }
+
     /// Something that is no rejection, by its status and code.
     pub(super) fn of_fault(status: StatusCode, code: &'static str) -> Self {
         let detail = match status {
@@ -237,10 +253,7 @@ impl Refusal {
             }
             StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than this endpoint takes.",
             StatusCode::REQUEST_TIMEOUT => "The request's body did not arrive in time.",
-            StatusCode::URI_TOO_LONG => "The request's target is too long.",
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "The request's head is too large.",
-            StatusCode::HTTP_VERSION_NOT_SUPPORTED => "The gateway speaks HTTP/1.0, HTTP/1.1 and HTTP/2.",
-            StatusCode::BAD_REQUEST => "The request is not well-formed HTTP.",
+            StatusCode::BAD_REQUEST => "The request's body is not well-formed HTTP.",
             _ => "Something went wrong in the gateway.",
         };
         let retry_after_seconds = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
@@ -326,6 +339,9 @@ impl Refusal {
         }
     }
 }
+
+/// What is said to a method that no endpoint could admit.
+const ORDINARY_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// One challenge for each way to show a key that the endpoint really takes. No scheme is registered for keys in a header
 /// of their own; `ApiKey` is the one in use.
