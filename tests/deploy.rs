@@ -373,7 +373,8 @@ fn the_image_is_not_root_and_says_how_it_is() {
         "STOPSIGNAL SIGTERM\n",
         "CMD [\"/usr/bin/keygate\", \"healthcheck\"]\n",
         "ENTRYPOINT [\"/usr/bin/keygate\"]\n",
-        "CMD [\"run\", \"--config\", \"/etc/keygate/gateway.yaml\"]\n",
+        "ENV KEYGATE_CONFIG=/etc/keygate/gateway.yaml\n",
+        "CMD [\"run\"]\n",
         "EXPOSE 8080 9091\n",
     ] {
         assert!(last_stage.contains(line), "no {line:?} in the last stage");
