@@ -3,7 +3,8 @@
 //! A [`Reloader`] lives on a thread of its own and waits for a reason to look: a file event, a slow poll, a signal, the
 //! admin API. It reads everything, and only if all of it is right does it change anything. A failed reload changes
 //! nothing and is visible in log, metric and readiness; a good one is one swap for each of the three owners, stricter
-//! first: certificates, then keys (removals before additions), then rules. No socket is touched and no request waits.
+//! first: certificates, then keys that are gone or changed, then rules, then new keys, which never meet the old rules. No
+//! socket is touched and no request waits.
 //!
 //! What counts is the content, not the event: mounted configuration is replaced by swapping a symlink, which says nothing
 //! of the file, and editors write the same text again.
@@ -194,13 +195,14 @@ impl Reloader {
             entry.resolver.replace(keys);
         }
         self.keys.set_pepper(loaded.pepper);
-        let changed = self.keys.reconcile(&loaded.keys);
+        let mut changed = self.keys.restrict(&loaded.keys);
         (self.keys_changed)(&loaded.keys);
         let (generation, digest) = (loaded.snapshot.generation, loaded.snapshot.content_digest.clone());
         let endpoints = loaded.snapshot.router.endpoints().len();
         let difference = endpoint_changes(&before, &loaded.snapshot);
         self.masks.set(loaded.key_prefixes.iter().map(|entry| &*entry.prefix));
         self.snapshot.publish(loaded.snapshot);
+        changed.added = self.keys.extend(&loaded.keys);
 
         self.health.published(generation, &digest, SystemTime::now());
         self.health.reload_finished(ReloadOutcome::Applied, SystemTime::now());

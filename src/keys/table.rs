@@ -107,12 +107,19 @@ impl KeyTable {
         self.pepper.store(pepper.map(Arc::new));
     }
 
-    /// Makes the table hold exactly these keys. Removals come first: a key that is gone must not outlive one that is new.
+    /// Makes the table hold exactly these keys: [`KeyTable::restrict`], then [`KeyTable::extend`].
     ///
     /// Lookups go on all the while: nothing here holds more than one entry's lock for writing, and secrets that stay as
     /// they are are not written at all. Whoever changes keys does so from one place: a set that was read before a key was
     /// revoked would bring it back.
     pub fn reconcile(&self, records: &[KeyRecord]) -> Reconciled {
+        let restricted = self.restrict(records);
+        Reconciled { added: self.extend(records), ..restricted }
+    }
+
+    /// The first half of a change: takes out what these keys do not hold and changes what they hold, and adds nothing. A key
+    /// that is gone or switched off must not outlive one that is new, and a new one must not meet the rules of before.
+    pub fn restrict(&self, records: &[KeyRecord]) -> Reconciled {
         let wanted: HashSet<&KeyDigest, BuildHasherDefault<DigestHasher>> =
             records.iter().flat_map(|record| &record.secrets).map(|secret| &secret.digest).collect();
         let is_gone = |digest: &KeyDigest| !wanted.contains(digest);
@@ -125,16 +132,27 @@ impl KeyTable {
         for record in records {
             for secret in &record.secrets {
                 let held = self.entries.get(&secret.digest).map(|entry| entry.value().clone());
-                match held {
-                    Some(held) if held.key == record.key && held.valid_until == secret.valid_until => continue,
-                    Some(_) => outcome.changed += 1,
-                    None => outcome.added += 1,
+                if held.is_some_and(|held| held.key != record.key || held.valid_until != secret.valid_until) {
+                    outcome.changed += 1;
+                    self.put(&record.key, secret);
                 }
+            }
+        }
+        outcome
+    }
+
+    /// The second half: adds what is not there yet, and says how many secrets that were. From the first time on, the table
+    /// counts as loaded.
+    pub fn extend(&self, records: &[KeyRecord]) -> usize {
+        let mut added = 0;
+        for record in records {
+            for secret in record.secrets.iter().filter(|secret| !self.entries.contains_key(&secret.digest)) {
+                added += 1;
                 self.put(&record.key, secret);
             }
         }
         self.is_loaded.store(true, Ordering::Release);
-        outcome
+        added
     }
 
     /// Puts one key in force, in place of its former self; `former` are the secrets it had before.

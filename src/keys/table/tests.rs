@@ -260,3 +260,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_change_takes_away_before_it_adds() {
+    let off = |id| ApiKey { active: false, ..api_key(id, client("shop", "cms")) };
+    let on = |id| api_key(id, client("shop", "cms"));
+    let table = KeyTable::new();
+    table.reconcile(&[record(on("key_gone"), &["gone"]), record(on("key_off"), &["off"])]);
+    let next = [record(on("key_new"), &["new"]), record(off("key_off"), &["off"])];
+    let found = |text: &str| table.lookup(&Secret::borrowed(text.as_bytes())).map(|entry| entry.key.active);
+
+    let outcome = table.restrict(&next);
+    assert_eq!(outcome, Reconciled { added: 0, changed: 1, removed: 1 });
+    assert_eq!((found("gone"), found("off"), found("new")), (None, Some(false), None));
+    assert_eq!(table.extend(&next), 1);
+    assert_eq!((found("gone"), found("off"), found("new")), (None, Some(false), Some(true)));
+    assert_eq!((table.restrict(&next), table.extend(&next)), (Reconciled::default(), 0));
+}
