@@ -41,6 +41,10 @@ pub struct RequestHead<'a> {
 /// # Errors
 /// [`Rejection::HostInvalid`] if there are several, if they disagree, or if the text is not a host with an optional port.
 pub fn requested_authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Rejection> {
+    authority_and_host(uri, headers).map(|(authority, _)| authority)
+}
+
+fn authority_and_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a str, &'a str), Rejection> {
     let mut fields = headers.get_all(header::HOST).iter();
     let field = match fields.next() {
         Some(value) => Some(value.to_str().map_err(|_| Rejection::HostInvalid)?),
@@ -55,9 +59,9 @@ pub fn requested_authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&
         }
         (Some(target), _) => target.as_str(),
         (None, Some(field)) => field,
-        (None, None) => return Ok(""),
+        (None, None) => return Ok(("", "")),
     };
-    if is_well_formed(authority) { Ok(authority) } else { Err(Rejection::HostInvalid) }
+    well_formed_host(authority).map(|host| (authority, host)).ok_or(Rejection::HostInvalid)
 }
 
 /// The host of [`requested_authority`], in the form rules are compared with: lower case, no port, no trailing dot.
@@ -65,11 +69,7 @@ pub fn requested_authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&
 /// # Errors
 /// The same.
 pub fn requested_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a str, Cow<'a, str>), Rejection> {
-    let authority = requested_authority(uri, headers)?;
-    let host = match authority.rfind(':') {
-        Some(colon) if !authority.ends_with(']') => &authority[..colon],
-        _ => authority,
-    };
+    let (authority, host) = authority_and_host(uri, headers)?;
     let host = host.strip_suffix('.').unwrap_or(host);
     let folded = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(host.to_ascii_lowercase())
@@ -79,33 +79,44 @@ pub fn requested_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a s
     Ok((authority, folded))
 }
 
-/// `host [":" port]` with a registered name of letters, digits, `-`, `_` and `.`, an IPv4 address, or a bracketed IPv6
-/// address. User information and percent encoding, which RFC 3986 also knows, are refused: nobody sends them in good
-/// faith, and readers differ on them.
-fn is_well_formed(authority: &str) -> bool {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, "")) => (address, None),
-            Some((address, port)) => (address, port.strip_prefix(':').or(Some("x"))),
-            None => return false,
-        },
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        },
+/// The host of `host [":" port]`, with its brackets if it has some, if the text is one with a registered name of letters,
+/// digits, `-`, `_` and `.`, an IPv4 address, or a bracketed IPv6 address. User information and percent encoding, which RFC
+/// 3986 also knows, are refused: nobody sends them in good faith, and readers differ on them.
+fn well_formed_host(authority: &str) -> Option<&str> {
+    let (host, rest) = match authority.strip_prefix('[').and_then(|inside| inside.split_once(']')) {
+        Some((address, _)) => {
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            authority.split_at(address.len() + 2)
+        }
+        None => {
+            let colon = memchr::memchr(b':', authority.as_bytes()).unwrap_or(authority.len());
+            let (name, rest) = authority.split_at(colon);
+            if !is_name(name) {
+                return None;
+            }
+            (name, rest)
+        }
     };
-    let host_is_right = if authority.starts_with('[') {
-        host.parse::<std::net::Ipv6Addr>().is_ok()
-    } else {
-        !host.is_empty()
-            && host.len() <= 255
-            && !host.starts_with('.')
-            && !host.contains("..")
-            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-    };
-    let port_is_right =
-        port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
-    host_is_right && port_is_right
+    let port_is_right = rest.is_empty()
+        || rest
+            .strip_prefix(':')
+            .is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    port_is_right.then_some(host)
+}
+
+/// Whether this is a registered name or an IPv4 address: no label is empty, save the one behind a last dot.
+fn is_name(name: &str) -> bool {
+    let mut label_is_empty = true;
+    for byte in name.bytes() {
+        match byte {
+            b'.' if label_is_empty => return false,
+            b'.' => label_is_empty = true,
+            b'-' | b'_' => label_is_empty = false,
+            _ if byte.is_ascii_alphanumeric() => label_is_empty = false,
+            _ => return false,
+        }
+    }
+    !name.is_empty() && name.len() <= 255
 }
 
 #[cfg(test)]
@@ -137,6 +148,13 @@ mod tests {
         (&["api.example.com:99999"], "/", None),
         (&["api.example.com:8o"], "/", None),
         (&["a..b"], "/", None),
+        (&["."], "/", None),
+        (&[".a"], "/", None),
+        (&[":80"], "/", None),
+        (&["a:80:80"], "/", None),
+        (&["api.example.com:+80"], "/", None),
+        (&["[::1]]:80"], "/", None),
+        (&["[]"], "/", None),
         (&["[::1"], "/", None),
         (&["[::1]x"], "/", None),
         (&["::1"], "/", None),
