@@ -3,7 +3,7 @@
 //! The caller reads a status strictly by its meaning, a stable code, and what to do. What an attacker could use — whether
 //! a key exists, an address, another system's words — is for the log and never stands here.
 
-use std::fmt::Write;
+use std::borrow::Cow;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -25,7 +25,7 @@ pub(super) struct Refusal {
     pub(super) code: &'static str,
     /// The precise code, for log and metric, and for callers where the operator says so.
     pub(super) exact_code: &'static str,
-    detail: String,
+    detail: Cow<'static, str>,
     required: Option<Value>,
     challenge: Option<Challenge>,
     allow: Option<String>,
@@ -42,7 +42,7 @@ enum Challenge {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
             code,
@@ -277,11 +277,13 @@ impl Refusal {
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
+        // All that may stand here, what the gateway adds included.
+        headers.reserve(6);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge {
             for text in challenge_texts(challenge, extractor) {
-                if let Ok(value) = HeaderValue::from_str(&text) {
+                if let Ok(value) = HeaderValue::try_from(text) {
                     headers.append(WWW_AUTHENTICATE, value);
                 }
             }
@@ -295,20 +297,23 @@ impl Refusal {
         response
     }
 
-    /// RFC 9457, section 3.
+    /// RFC 9457, section 3. Written piece by piece: callers without a good key are many, and must not be dear.
     fn problem(&self, code: &str, request_id: &str) -> String {
-        let mut body = json!({
-            "type": format!("urn:keygate:error:{code}"),
-            "title": self.status.canonical_reason().unwrap_or("Refused"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": code,
-            "request_id": request_id,
-        });
+        let mut body = String::with_capacity(384);
+        body.push_str("{\"type\":\"urn:keygate:error:");
+        body.push_str(code);
+        push_field(&mut body, "\",\"title\":", self.status.canonical_reason().unwrap_or("Refused"));
+        body.push_str(",\"status\":");
+        body.push_str(self.status.as_str());
+        push_field(&mut body, ",\"detail\":", &self.detail);
+        push_field(&mut body, ",\"code\":", code);
+        push_field(&mut body, ",\"request_id\":", request_id);
         if let Some(required) = &self.required {
-            body["required"] = required.clone();
+            body.push_str(",\"required\":");
+            body.push_str(&required.to_string());
         }
-        body.to_string()
+        body.push('}');
+        body
     }
 
     fn envelope(&self, code: &str) -> String {
@@ -340,8 +345,20 @@ impl Refusal {
     }
 }
 
-/// What is said to a method that no endpoint could admit.
-const ORDINARY_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+/// Writes a name as it is, and a text as JSON.
+fn push_field(body: &mut String, name: &str, text: &str) {
+    body.push_str(name);
+    // Without an early way out the loop is done many bytes at a time.
+    let is_plain =
+        text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\'));
+    if is_plain {
+        body.push('"');
+        body.push_str(text);
+        body.push('"');
+    } else {
+        body.push_str(&Value::from(text).to_string());
+    }
+}
 
 /// One challenge for each way to show a key that the endpoint really takes. No scheme is registered for keys in a header
 /// of their own; `ApiKey` is the one in use.
@@ -358,18 +375,44 @@ fn challenge_texts(challenge: Challenge, extractor: Option<&Extractor>) -> Vec<S
             _ => None,
         })
     });
+    let error = match challenge {
+        Challenge::Plain => String::new(),
+        Challenge::Error(error) => [", error=\"", error, "\""].concat(),
+    };
     // Without an endpoint, and where only cookies are taken, `Bearer` is the scheme that clients understand.
     if header.is_none() || sources.contains(&CredentialSource::Bearer) {
-        texts.push("Bearer realm=\"keygate\"".to_owned());
+        texts.push(["Bearer realm=\"keygate\"", &error].concat());
     }
     if let Some(name) = header {
-        texts.push(format!("ApiKey realm=\"keygate\", header=\"{name}\""));
-    }
-    if let Challenge::Error(error) = challenge {
-        for text in &mut texts {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ", error=\"{error}\"");
-        }
+        texts.push(["ApiKey realm=\"keygate\", header=\"", name.as_str(), "\"", &error].concat());
     }
     texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_json_whatever_stands_in_its_texts() {
+        for detail in ["Send one key.", "a \"word\" and a \\", "naïve\n", ""] {
+            for required in [None, Some(json!({ "permissions": ["a\"b"] }))] {
+                let mut refusal = Refusal::new(StatusCode::FORBIDDEN, "permission_missing", detail);
+                refusal.required = required.clone();
+                let mut expected = json!({
+                    "type": "urn:keygate:error:permission_missing",
+                    "title": "Forbidden",
+                    "status": 403,
+                    "detail": detail,
+                    "code": "permission_missing",
+                    "request_id": "0198c7de-6b5c-7b5e-8f0e-3f1f6f5d9b10",
+                });
+                if let Some(required) = required {
+                    expected["required"] = required;
+                }
+                let body = refusal.problem("permission_missing", "0198c7de-6b5c-7b5e-8f0e-3f1f6f5d9b10");
+                assert_eq!(body, expected.to_string());
+            }
+        }
+    }
 }
