@@ -157,38 +157,47 @@ impl Forwarder {
     ///
     /// # Errors
     /// Why there is no answer; [`ForwardError::status`] is what the caller is told.
-    pub async fn send<B>(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` keeps its arguments twice, and the future is moved around"
+    )]
+    pub fn send<B>(
         &self,
         permit: &Permit,
         outgoing: Outgoing<'_>,
         body: B,
         upgrade: Option<OnUpgrade>,
-    ) -> Result<Response<Body>, ForwardError>
+    ) -> impl Future<Output = Result<Response<Body>, ForwardError>> + Send
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
     {
-        let endpoint = permit.endpoint();
-        let plan = RequestPlan::new(endpoint, &outgoing, &body, upgrade.is_some());
-        match &endpoint.upstream.kind {
-            UpstreamKind::Echo => {
-                let mut head = Vec::new();
-                write_head(&mut head, permit, &outgoing, &plan, None);
-                echo::answer(&head, body, echo_caller(permit)).await.map_err(ForwardError::RequestBody)
-            }
-            UpstreamKind::Http(servers) => {
-                let answered = self.send_http(permit, &outgoing, &plan, servers, body, upgrade).await;
-                if let Err(error) = &answered
-                    && error.is_upstream_fault()
-                {
-                    self.shared.metrics.upstream_failure(&endpoint.upstream.name, error.kind());
+        async move {
+            let endpoint = permit.endpoint();
+            let plan = RequestPlan::new(endpoint, &outgoing, &body, upgrade.is_some());
+            match &endpoint.upstream.kind {
+                UpstreamKind::Echo => {
+                    let mut head = Vec::new();
+                    write_head(&mut head, permit, &outgoing, &plan, None);
+                    // Boxed, as connecting is below: what few requests do must not make the future of every request large.
+                    let answer = Box::pin(echo::answer(&head, body, echo_caller(permit)));
+                    answer.await.map_err(ForwardError::RequestBody)
                 }
-                answered
+                UpstreamKind::Http(servers) => {
+                    let answered = self.send_http(permit, &outgoing, &plan, servers, body, upgrade).await;
+                    if let Err(error) = &answered
+                        && error.is_upstream_fault()
+                    {
+                        self.shared.metrics.upstream_failure(&endpoint.upstream.name, error.kind());
+                    }
+                    answered
+                }
             }
         }
     }
 
-    async fn send_http<B>(
+    #[expect(clippy::manual_async_fn, reason = "as for `send`")]
+    fn send_http<B>(
         &self,
         permit: &Permit,
         outgoing: &Outgoing<'_>,
@@ -196,56 +205,59 @@ impl Forwarder {
         servers: &[Server],
         mut body: B,
         upgrade: Option<OnUpgrade>,
-    ) -> Result<Response<Body>, ForwardError>
+    ) -> impl Future<Output = Result<Response<Body>, ForwardError>> + Send
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
     {
-        let shared = &*self.shared;
-        let upstream = &permit.endpoint().upstream;
-        let mut stale = None;
-        loop {
-            let Connected { candidate, lane, mut connection } = self.connect(permit, servers, stale).await?;
-            write_head(&mut connection.output, permit, outgoing, plan, Some(&candidate.server.host_value));
-            let is_reused = connection.is_reused;
-            let sending = Sending::new(body, plan.framing, trailer_rule(permit));
-            let rules = ExchangeRules {
-                shared: self.shared.clone(),
-                upstream: upstream.clone(),
-                lane,
-                method: outgoing.parts.method.clone(),
-                response: permit.endpoint().response_timeout.unwrap_or(upstream.timeouts.response),
-                asked_upgrade: plan.upgrade.is_some(),
-            };
-            let mut exchange = Exchange::new(connection, sending, rules);
-            let outcome = poll_fn(|context| exchange.poll_head(context)).await;
-            let is_stale = match &outcome {
-                Ok(head) => exchange.is_parting_word(head),
-                Err(ForwardError::Closed(_)) => exchange.may_repeat(),
-                Err(_) => false,
-            };
-            if is_stale {
-                shared.metrics.upstream_retry(&upstream.name);
-                body = exchange.into_body();
-                stale = Some(candidate);
-                continue;
-            }
-            match outcome {
-                Ok(head) => {
-                    shared.balance.answered(upstream, candidate, &shared.metrics);
-                    return match upgrade {
-                        Some(upgrade) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-                            self.switch_protocols(permit, plan, head, exchange.into_connection(), upgrade)
-                        }
-                        _ => Ok(exchange.into_response(head)),
-                    };
+        async move {
+            let shared = &*self.shared;
+            let upstream = &permit.endpoint().upstream;
+            let mut stale = None;
+            loop {
+                let Connected { candidate, lane, mut connection, since } = self.connect(permit, servers, stale).await?;
+                write_head(&mut connection.output, permit, outgoing, plan, Some(&candidate.server.host_value));
+                let is_reused = connection.is_reused;
+                let sending = Sending::new(body, plan.framing, trailer_rule(permit));
+                let rules = ExchangeRules {
+                    shared: self.shared.clone(),
+                    upstream: upstream.clone(),
+                    lane,
+                    method: outgoing.parts.method.clone(),
+                    response: permit.endpoint().response_timeout.unwrap_or(upstream.timeouts.response),
+                    asked_upgrade: plan.upgrade.is_some(),
+                    begun: since,
+                };
+                let mut exchange = Exchange::new(connection, sending, rules);
+                let outcome = poll_fn(|context| exchange.poll_head(context)).await;
+                let is_stale = match &outcome {
+                    Ok(head) => exchange.is_parting_word(head),
+                    Err(ForwardError::Closed(_)) => exchange.may_repeat(),
+                    Err(_) => false,
+                };
+                if is_stale {
+                    shared.metrics.upstream_retry(&upstream.name);
+                    body = exchange.into_body();
+                    stale = Some(candidate);
+                    continue;
                 }
-                Err(error) => {
-                    // That a kept connection was closed under a request is the way of HTTP/1.1, not a failing server.
-                    if error.counts_against_server() && !(is_reused && matches!(error, ForwardError::Closed(_))) {
-                        shared.balance.failed(upstream, candidate, Instant::now(), &shared.metrics);
+                match outcome {
+                    Ok(head) => {
+                        shared.balance.answered(upstream, candidate, &shared.metrics);
+                        return match upgrade {
+                            Some(upgrade) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                                self.switch_protocols(permit, plan, head, exchange.into_connection(), upgrade)
+                            }
+                            _ => Ok(exchange.into_response(head)),
+                        };
                     }
-                    return Err(error);
+                    Err(error) => {
+                        // That a kept connection was closed under a request is the way of HTTP/1.1, not a failing server.
+                        if error.counts_against_server() && !(is_reused && matches!(error, ForwardError::Closed(_))) {
+                            shared.balance.failed(upstream, candidate, Instant::now(), &shared.metrics);
+                        }
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -273,13 +285,12 @@ impl Forwarder {
             let lane = shared.transport.lane(candidate.address, tls);
             if may_reuse && let Some(connection) = lane.take(now) {
                 shared.metrics.upstream_connection(&upstream.name, true);
-                return Ok(Connected { candidate, lane, connection });
+                return Ok(Connected { candidate, lane, connection, since: now });
             }
-            let (limit, off_limits) = (upstream.timeouts.connect, &shared.settings.off_limits);
-            match Connection::open(candidate.address, tls, limit, off_limits).await {
+            match Box::pin(Connection::open(candidate.address, tls, upstream.timeouts.connect)).await {
                 Ok(connection) => {
                     shared.metrics.upstream_connection(&upstream.name, false);
-                    return Ok(Connected { candidate, lane, connection });
+                    return Ok(Connected { candidate, lane, connection, since: Instant::now() });
                 }
                 Err(error) => {
                     shared.balance.failed(upstream, candidate, Instant::now(), &shared.metrics);
@@ -323,6 +334,8 @@ struct Connected<'u> {
     candidate: Candidate<'u>,
     lane: Arc<Lane>,
     connection: Box<Connection>,
+    /// When it was there.
+    since: Instant,
 }
 
 impl Shared {

@@ -22,7 +22,9 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
-use crate::admission::{Admitted, Permit, Preflight, Refused, Rejection, RequestHead, admit, requested_host};
+use crate::admission::{
+    Admitted, Permit, Preflight, Refused, Rejection, RequestHead, admit, requested_authority, requested_host,
+};
 use crate::body::Body;
 use crate::forward::{ForwardError, Forwarder, Outgoing};
 use crate::keys::{KeyTable, Timestamp};
@@ -33,7 +35,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::WorkerMetrics;
 
 use record::{CountedBody, Record, RecordedBody};
-use request_id::RequestIds;
+use request_id::{RequestId, RequestIds};
 use response::Refusal;
 
 /// What all workers share and only read while requests are served.
@@ -80,6 +82,13 @@ struct Worker {
     request_ids: RequestIds,
 }
 
+/// What is to be done with a request that was not refused.
+enum Decided {
+    Forward(Permit),
+    /// Nothing more: here is its answer.
+    Answered(Response<Body>),
+}
+
 /// Why a request has no answer from its upstream.
 enum Failure {
     Refused(Box<Refused>),
@@ -106,39 +115,59 @@ impl Gateway {
     }
 
     /// Takes a request from its head to its answer.
-    pub async fn handle(&self, request: Request<RequestBody>, peer: &Arc<Peer>) -> Response<RecordedBody> {
+    ///
+    /// The decision is made before there is a future. What follows is written as a block, not as an `async fn`, which would
+    /// keep its arguments twice: the future is moved several times for each request.
+    pub fn handle(
+        &self,
+        request: Request<RequestBody>,
+        peer: &Arc<Peer>,
+    ) -> impl Future<Output = Response<RecordedBody>> + Send {
         let (started, at) = (Instant::now(), SystemTime::now());
         let snapshot = self.worker.shared.snapshot.load();
         let (mut parts, body) = request.into_parts();
-        let seen = Seen::of(&parts, peer, &snapshot, &self.worker.request_ids);
+        let upgrade = parts.extensions.remove::<OnUpgrade>();
+        let seen = Seen::of(&parts, peer, &snapshot, &self.worker.request_ids, at);
         let mut record = Record::begin(&self.worker.metrics, &self.worker.shared.access_log, started, at);
+        let decided = self.decide(&parts, peer, &snapshot, &seen, &mut record);
 
-        let outcome = self.walk(&mut parts, body, peer, &snapshot, &seen, &mut record).await;
-        let mut response = match outcome {
-            Ok(response) => response,
-            Err(failure) => self.answer_failure(failure, &snapshot, &seen, &mut record),
-        };
-        if let Some(endpoint) = record.endpoint(&snapshot)
-            && let Some(cors) = &endpoint.cors
-        {
-            cors::allow(cors, &parts.headers, response.headers_mut());
+        async move {
+            let outcome = match decided {
+                Ok(Decided::Forward(permit)) => {
+                    let body = CountedBody::new(body, record.received());
+                    let answer = self.forward(record.admitted(permit), body, upgrade, &parts, peer, &seen).await;
+                    record.upstream_answered();
+                    answer
+                }
+                Ok(Decided::Answered(response)) => Ok(response),
+                Err(failure) => Err(failure),
+            };
+            let mut response = match outcome {
+                Ok(response) => response,
+                Err(failure) => self.answer_failure(failure, &snapshot, &seen, &mut record),
+            };
+            if let Some(endpoint) = record.endpoint(&snapshot)
+                && let Some(cors) = &endpoint.cors
+            {
+                cors::allow(cors, &parts.headers, response.headers_mut());
+            }
+            if let Some(value) = seen.request_id.value() {
+                response.headers_mut().insert(request_id::HEADER, value);
+            }
+            record.answered(response, parts, seen, snapshot)
         }
-        if let Ok(value) = header::HeaderValue::from_str(&seen.request_id) {
-            response.headers_mut().insert(request_id::HEADER, value);
-        }
-        record.answered(response, parts, seen, snapshot)
     }
 
-    async fn walk(
+    /// Asks whether the request may pass.
+    fn decide(
         &self,
-        parts: &mut Parts,
-        mut body: RequestBody,
-        peer: &Arc<Peer>,
+        parts: &Parts,
+        peer: &Peer,
         snapshot: &Arc<Snapshot>,
         seen: &Seen,
         record: &mut Record,
-    ) -> Result<Response<Body>, Failure> {
-        let (authority, host) = requested_host(&parts.uri, &parts.headers)?;
+    ) -> Result<Decided, Failure> {
+        let (_, host) = requested_host(&parts.uri, &parts.headers)?;
         let head = RequestHead {
             method: &parts.method,
             path: parts.uri.path(),
@@ -150,36 +179,43 @@ impl Gateway {
             client_address: seen.client_address,
             is_secure: seen.is_secure,
         };
-        let decision_began = Instant::now();
-        let now = Timestamp::from(SystemTime::now());
+        let now = Timestamp::from(record.at());
         let admitted = admit(&head, snapshot, &self.worker.shared.keys, now, &mut ());
-        record.decided(&admitted, decision_began.elapsed());
-        let permit = match admitted? {
-            Admitted::Forward(permit) => permit,
-            Admitted::Preflight(preflight) => return Ok(answer_preflight(&preflight, parts, record)),
-        };
-        self.note_deprecated_source(&permit);
-        let received = record.received();
-        let permit = record.admitted(permit);
-        if let Some(most) = permit.endpoint().max_body {
-            body.limit(most).map_err(|_| Rejection::BodyTooLarge)?;
+        record.decided(&admitted);
+        match admitted? {
+            Admitted::Forward(permit) => {
+                self.note_deprecated_source(&permit);
+                Ok(Decided::Forward(permit))
+            }
+            Admitted::Preflight(preflight) => Ok(Decided::Answered(answer_preflight(&preflight, parts, record))),
         }
-        let body = CountedBody::new(body, received);
+    }
 
-        let authority = authority.to_owned();
-        let upgrade = parts.extensions.remove::<OnUpgrade>();
-        let outgoing = Outgoing {
-            parts,
-            peer,
-            is_secure: seen.is_secure,
-            request_id: &seen.request_id,
-            host: &authority,
-            trusts_peer: seen.trusts_peer,
-        };
-        let asked = Instant::now();
-        let answer = self.worker.forwarder.send(permit, outgoing, body, upgrade).await;
-        record.upstream_answered(asked.elapsed());
-        answer.map_err(Failure::Upstream)
+    /// Sends an admitted request on.
+    #[expect(clippy::manual_async_fn, reason = "as for `handle`")]
+    fn forward(
+        &self,
+        permit: &Permit,
+        mut body: CountedBody,
+        upgrade: Option<OnUpgrade>,
+        parts: &Parts,
+        peer: &Peer,
+        seen: &Seen,
+    ) -> impl Future<Output = Result<Response<Body>, Failure>> + Send {
+        async move {
+            if let Some(most) = permit.endpoint().max_body {
+                body.limit(most).map_err(|_| Rejection::BodyTooLarge)?;
+            }
+            let outgoing = Outgoing {
+                parts,
+                peer,
+                is_secure: seen.is_secure,
+                request_id: seen.request_id.as_str(),
+                host: requested_authority(&parts.uri, &parts.headers)?,
+                trusts_peer: seen.trusts_peer,
+            };
+            self.worker.forwarder.send(permit, outgoing, body, upgrade).await.map_err(Failure::Upstream)
+        }
     }
 
     /// Counts keys that stand in a place that is still read but should no longer be used.
@@ -216,7 +252,7 @@ impl Gateway {
         let endpoint = record.endpoint(snapshot);
         let style = endpoint.map_or(snapshot.errors, |endpoint| endpoint.errors);
         let extractor = endpoint.map(|endpoint| &*endpoint.extractor);
-        let mut response = refusal.into_response(style, extractor, &seen.request_id).map(Body::full);
+        let mut response = refusal.into_response(style, extractor, seen.request_id.as_str()).map(Body::full);
         if closes {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
@@ -251,11 +287,16 @@ impl Handler for Gateway {
     }
 
     fn refuse(&self, violation: Violation, peer: &Peer) -> Response<Bytes> {
-        self.answer_by_itself(Refusal::of_violation(violation), peer)
-    }
-
-    fn failed(&self, peer: &Peer) -> Response<Bytes> {
-        self.answer_by_itself(Refusal::internal(), peer)
+        let request_id = self.worker.request_ids.next(SystemTime::now());
+        let style = self.worker.shared.snapshot.load().errors;
+        let mut response = Refusal::of_fault(violation.status(), violation.code())
+            .into_response(style, None, request_id.as_str())
+            .map(Bytes::from);
+        if let Some(value) = request_id.value() {
+            response.headers_mut().insert(request_id::HEADER, value);
+        }
+        record::malformed(&self.worker.shared.access_log, violation.code(), &response, request_id.as_str(), peer);
+        response
     }
 }
 
@@ -266,15 +307,15 @@ struct Seen {
     trusts_peer: bool,
     client_address: IpAddr,
     is_secure: bool,
-    request_id: Box<str>,
+    request_id: RequestId,
 }
 
 impl Seen {
-    fn of(parts: &Parts, peer: &Peer, snapshot: &Snapshot, request_ids: &RequestIds) -> Self {
+    fn of(parts: &Parts, peer: &Peer, snapshot: &Snapshot, request_ids: &RequestIds, at: SystemTime) -> Self {
         let peer_address = peer.address.ip();
         let trusts_peer = snapshot.trusted_proxies.iter().any(|network| network.contains(&peer_address));
         if !trusts_peer {
-            let request_id = request_ids.next();
+            let request_id = request_ids.next(at);
             return Self { trusts_peer, client_address: peer_address, is_secure: peer.is_tls, request_id };
         }
         let forwarded =
@@ -283,7 +324,7 @@ impl Seen {
             trusts_peer,
             client_address: forwarded.client,
             is_secure: forwarded.is_secure.unwrap_or(peer.is_tls),
-            request_id: request_id::sent(&parts.headers).unwrap_or_else(|| request_ids.next()),
+            request_id: request_id::sent(&parts.headers).unwrap_or_else(|| request_ids.next(at)),
         }
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct ExchangeRules {
     /// How long the head of the answer may take.
     pub response: Duration,
     pub asked_upgrade: bool,
+    /// When the connection was there.
+    pub begun: Instant,
 }
 
 /// Where in the answer's body the reader stands.
@@ -163,7 +165,9 @@ where
             }
         }
         if self.sending.is_over() && self.deadline.is_none() {
-            self.deadline = Some(Instant::now() + self.rules.response);
+            // A head alone leaves at once, into an empty socket; the clock need not be read again.
+            let since = if self.sending.is_head_only() { self.rules.begun } else { Instant::now() };
+            self.deadline = Some(since + self.rules.response);
         }
         ready!(poll_deadlines(connection, self.deadline, self.sending.deadline(), context));
         Poll::Ready(Err(if self.sending.is_over() { ForwardError::ResponseTimeout } else { ForwardError::SendTimeout }))

@@ -45,6 +45,8 @@ pub(super) struct Record {
     metrics: WorkerMetrics,
     access_log: AccessLog,
     started: Instant,
+    /// When the decision was made, and the upstream asked if that was it.
+    decided: Instant,
     /// When the head had arrived, for people.
     at: SystemTime,
     outcome: Outcome,
@@ -64,6 +66,7 @@ impl Record {
             metrics: metrics.clone(),
             access_log: access_log.clone(),
             started,
+            decided: started,
             at,
             outcome: Outcome::Open,
             code: None,
@@ -73,15 +76,21 @@ impl Record {
         }
     }
 
-    /// Counts the decision.
-    pub(super) fn decided(&mut self, admitted: &Result<Admitted, Refused>, took: Duration) {
+    /// When the head had arrived.
+    pub(super) fn at(&self) -> SystemTime {
+        self.at
+    }
+
+    /// Counts the decision, which has just been made.
+    pub(super) fn decided(&mut self, admitted: &Result<Admitted, Refused>) {
+        self.decided = Instant::now();
         let (outcome, reason) = match admitted {
             Ok(Admitted::Forward(permit)) if permit.key().is_some() => ("admitted", "ok"),
             Ok(Admitted::Forward(_)) => ("admitted", "anonymous"),
             Ok(Admitted::Preflight(_)) => ("admitted", "preflight"),
             Err(refused) => ("refused", refused.rejection.code()),
         };
-        self.metrics.decision(outcome, reason, took);
+        self.metrics.decision(outcome, reason, self.decided.saturating_duration_since(self.started));
     }
 
     /// Keeps the permit for the rest of the walk.
@@ -110,8 +119,9 @@ impl Record {
         self.received.clone()
     }
 
-    pub(super) fn upstream_answered(&mut self, after: Duration) {
-        self.upstream = Some(after);
+    /// The upstream has answered, or will not.
+    pub(super) fn upstream_answered(&mut self) {
+        self.upstream = Some(self.decided.elapsed());
     }
 
     /// An upstream's fault.
@@ -168,7 +178,7 @@ impl Record {
         let writes_log = self.access_log.is_on();
         let ending = Box::new(Ending {
             method: parts.method.clone(),
-            details: writes_log.then(|| Details { parts, seen, at: self.at }),
+            details: writes_log.then(|| Box::new(Details { parts, seen })),
             record: self,
             snapshot,
             status,
@@ -235,14 +245,13 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 struct Details {
     parts: Parts,
     seen: Seen,
-    at: SystemTime,
 }
 
 /// A record that waits for its response to end.
 #[derive(Debug)]
 struct Ending {
     record: Record,
-    details: Option<Details>,
+    details: Option<Box<Details>>,
     snapshot: Arc<Snapshot>,
     method: Method,
     status: StatusCode,
@@ -275,7 +284,7 @@ impl Ending {
                 upstream.name = upstream.map_or("", |(name, _)| name),
                 error = %fault,
                 code = self.record.code.unwrap_or_default(),
-                request.id = self.details.as_ref().map_or("", |details| &*details.seen.request_id),
+                request.id = self.details.as_ref().map_or("", |details| details.seen.request_id.as_str()),
                 "the upstream did not serve a request"
             );
         }
@@ -286,8 +295,8 @@ impl Ending {
         let host = details.parts.headers.get(header::HOST).map(header::HeaderValue::as_bytes);
         let host = host.or_else(|| uri.authority().map(|authority| authority.as_str().as_bytes()));
         self.record.access_log.record(&AccessRecord {
-            time: details.at,
-            request_id: &details.seen.request_id,
+            time: self.record.at,
+            request_id: details.seen.request_id.as_str(),
             trace_id: bytes("traceparent").and_then(trace_id),
             client_address: details.seen.client_address,
             method: details.parts.method.as_str(),
@@ -355,6 +364,11 @@ pub(super) struct CountedBody {
 impl CountedBody {
     pub(super) fn new(body: RequestBody, received: Option<Arc<AtomicU64>>) -> Self {
         Self { body, received }
+    }
+
+    /// See [`RequestBody::limit`].
+    pub(super) fn limit(&mut self, bytes: u64) -> Result<(), RequestBodyError> {
+        self.body.limit(bytes)
     }
 }
 

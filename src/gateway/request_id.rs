@@ -6,10 +6,38 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// `X-Request-Id`.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What one request is known by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RequestId {
+    /// Made here.
+    Made([u8; 36]),
+    /// Sent by a trusted proxy.
+    Sent(Box<str>),
+}
+
+impl RequestId {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            // It holds nothing but hex digits and dashes.
+            Self::Made(text) => str::from_utf8(text).unwrap_or_default(),
+            Self::Sent(text) => text,
+        }
+    }
+
+    /// The id as the value of a header; every id can be one.
+    pub(super) fn value(&self) -> Option<HeaderValue> {
+        let text = match self {
+            Self::Made(text) => &text[..],
+            Self::Sent(text) => text.as_bytes(),
+        };
+        HeaderValue::from_bytes(text).ok()
+    }
+}
 
 /// Makes ids; one for each worker.
 #[derive(Debug)]
@@ -26,26 +54,23 @@ impl RequestIds {
         Self(AtomicU64::new(u64::from_le_bytes(seed)))
     }
 
-    /// The next id.
-    pub(super) fn next(&self) -> Box<str> {
-        let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
+    /// The next id, for a request that came at this time.
+    pub(super) fn next(&self, at: SystemTime) -> RequestId {
+        let millis = at.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
         self.id(millis)
     }
 
-    fn id(&self, millis: u64) -> Box<str> {
+    fn id(&self, millis: u64) -> RequestId {
         let (first, second) = (self.draw(), self.draw());
         let high = millis << 16 | 0x7000 | first & 0x0fff;
         let low = 1 << 63 | second & (u64::MAX >> 2);
-        let mut text = String::with_capacity(36);
+        let mut text = *b"00000000-0000-0000-0000-000000000000";
         let digits = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
-        for (index, byte) in digits.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                text.push('-');
-            }
-            text.push(char::from(HEX[usize::from(byte >> 4)]));
-            text.push(char::from(HEX[usize::from(byte & 15)]));
+        for (byte, place) in digits.into_iter().zip(PLACES) {
+            text[place] = HEX[usize::from(byte >> 4)];
+            text[place + 1] = HEX[usize::from(byte & 15)];
         }
-        text.into()
+        RequestId::Made(text)
     }
 
     /// SplitMix64: a counter through a mixer.
@@ -58,15 +83,17 @@ impl RequestIds {
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Where the two digits of each byte stand, between the dashes.
+const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 /// The id that a trusted proxy sent, if it is one and looks like one.
-pub(super) fn sent(headers: &HeaderMap) -> Option<Box<str>> {
+pub(super) fn sent(headers: &HeaderMap) -> Option<RequestId> {
     let mut values = headers.get_all(HEADER).iter();
     let text = values.next()?.to_str().ok()?;
     let is_id = values.next().is_none()
         && (1..=128).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-    is_id.then(|| text.into())
+    is_id.then(|| RequestId::Sent(text.into()))
 }
 
 #[cfg(test)]
@@ -77,11 +104,12 @@ mod tests {
     fn ids_are_uuids_of_version_7_that_sort_by_time() {
         let ids = RequestIds::new();
         let (early, late) = (ids.id(1_700_000_000_000), ids.id(1_700_000_000_001));
-        for id in [&early, &late] {
+        for id in [early.as_str(), late.as_str()] {
             assert_eq!(id.len(), 36);
             assert_eq!(&id[14..15], "7");
             assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
             assert!(id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()));
+            assert!(id.bytes().enumerate().all(|(at, byte)| matches!(at, 8 | 13 | 18 | 23) == (byte == b'-')), "{id}");
         }
         assert!(early < late);
         assert_ne!(ids.id(5), ids.id(5));

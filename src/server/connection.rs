@@ -9,7 +9,6 @@
 //! hyper reads ahead while an answer is being made. So when the guard finds a fault, the good requests before it may be
 //! still unanswered: the refusal is written only when all of them are, or the client would take it for their answer.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -168,8 +167,7 @@ async fn serve_http1<H: Handler>(
         let exchanges = Arc::clone(&exchanges);
         move |request| {
             let running = Running::begin(&exchanges.state);
-            let answer = answer(Arc::clone(&exchanges), running, request);
-            async move { Ok::<_, Infallible>(answer.await) }
+            answer(Arc::clone(&exchanges), running, request)
         }
     });
     let mut builder = http1::Builder::new();
@@ -238,8 +236,7 @@ async fn serve_http2<H: Handler>(
     let service = service_fn({
         move |request| {
             let running = Running::begin(&exchanges.state);
-            let answer = answer(Arc::clone(&exchanges), running, request);
-            async move { Ok::<_, Infallible>(answer.await) }
+            answer(Arc::clone(&exchanges), running, request)
         }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());

@@ -8,9 +8,10 @@
 //! The counting ends in `Drop`, because an exchange may end at any point: the client leaves, the stream is reset, the
 //! drain cuts it. A count that went only down the good path would keep the connection busy for ever.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -39,24 +40,39 @@ pub(super) struct Exchanges<H> {
     pub(super) limits: GuardLimits,
 }
 
-/// Answers one request.
-pub(super) async fn answer<H: Handler>(
+/// Answers one request. It never fails, but hyper wants it said in this form.
+///
+/// hyper moves the future several times for each request, so what the handler does is boxed. A block instead of an `async
+/// fn`, because that would hold the request twice.
+pub(super) fn answer<H: Handler>(
     exchanges: Arc<Exchanges<H>>,
     running: Running,
     request: Request<Incoming>,
-) -> Response<Outgoing<H::Body>> {
+) -> impl Future<Output = Result<Response<Outgoing<H::Body>>, Infallible>> + Send {
     let version = request.version();
-    if version == Version::HTTP_2
-        && let Some(violation) = http2_violation(&request, exchanges.limits)
-    {
-        exchanges.metrics.malformed(violation.code());
-        return own(exchanges.handler.refuse(violation, &exchanges.peer), running);
+    async move {
+        if version == Version::HTTP_2
+            && let Some(violation) = http2_violation(&request, exchanges.limits)
+        {
+            exchanges.metrics.malformed(violation.code());
+            return Ok(own(exchanges.handler.refuse(violation, &exchanges.peer), running));
+        }
+        let request = request.map(|incoming| RequestBody::new(incoming, exchanges.pace));
+        let response = match catch(|| Box::pin(exchanges.handler.handle(request, &exchanges.peer))) {
+            Ok(mut handling) => poll_fn(|context| contain(|| handling.as_mut().poll(context))).await,
+            Err(panicked) => Err(panicked),
+        };
+        Ok(complete(response, &exchanges, running, version))
     }
-    let request = request.map(|incoming| RequestBody::new(incoming, exchanges.pace));
-    let response = {
-        let mut handling = pin!(async { exchanges.handler.handle(request, &exchanges.peer).await });
-        poll_fn(|context| contain(|| handling.as_mut().poll(context))).await
-    };
+}
+
+/// Makes the answer of what the handler gave.
+fn complete<H: Handler>(
+    response: Result<Response<H::Body>, Panicked>,
+    exchanges: &Exchanges<H>,
+    running: Running,
+    version: Version,
+) -> Response<Outgoing<H::Body>> {
     match response {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             if version != Version::HTTP_11 {
@@ -122,11 +138,16 @@ fn http2_violation<B>(request: &Request<B>, limits: GuardLimits) -> Option<Viola
 /// Something panicked. The panic itself went to the panic hook, which is where its text belongs.
 struct Panicked;
 
+/// Calls; a panic comes out as a value.
+fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)
+}
+
 /// Polls once; a panic comes out as a value.
 fn contain<T>(poll: impl FnOnce() -> Poll<T>) -> Poll<Result<T, Panicked>> {
-    match catch_unwind(AssertUnwindSafe(poll)) {
+    match catch(poll) {
         Ok(poll) => poll.map(Ok),
-        Err(_) => Poll::Ready(Err(Panicked)),
+        Err(panicked) => Poll::Ready(Err(panicked)),
     }
 }
 

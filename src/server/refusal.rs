@@ -39,7 +39,7 @@ pub(super) async fn close(mut transport: Transport, lingers: bool) {
     let is_shut = matches!(timeout(PATIENCE, transport.shutdown()).await, Ok(Ok(())));
     if is_shut && lingers {
         let _ = timeout(PATIENCE, async {
-            let mut sink = [0; 4096];
+            let mut sink = vec![0; 4096];
             let mut left = LINGER_BYTES;
             while left > 0 {
                 match transport.read(&mut sink).await {
