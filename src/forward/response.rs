@@ -81,7 +81,8 @@ pub(super) fn read_head(head: &Bytes, method: &Method) -> Result<ResponseHead, B
     let status = StatusCode::from_u16(code).map_err(|_| BadResponse::Head(httparse::Error::Status))?;
     let is_http_11 = response.version == Some(1);
 
-    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    // With room for what the gateway adds, or the map would grow for each answer.
+    let mut headers = HeaderMap::with_capacity(response.headers.len() + 2);
     let mut framing = Framing::default();
     let mut connection = ConnectionOptions::default();
     let mut upgrade = None;

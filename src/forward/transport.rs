@@ -9,7 +9,7 @@
 //!
 //! The locks are this worker's own and held for a few instructions, never while something is awaited.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,7 +21,7 @@ use crate::upstream::{ServerTls, Upstream};
 /// All lanes of one worker.
 #[derive(Default)]
 pub(super) struct Transport {
-    lanes: Mutex<HashMap<SocketAddr, Vec<Arc<Lane>>>>,
+    lanes: Mutex<BTreeMap<SocketAddr, Vec<Arc<Lane>>>>,
 }
 
 /// The connections to one server.

@@ -340,13 +340,14 @@ impl Mix {
 
 impl Hasher for Mix {
     fn write(&mut self, bytes: &[u8]) {
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            self.mix(u64::from_le_bytes(chunk.try_into().expect("a chunk of eight bytes")));
+        let Some(last) = bytes.last_chunk::<8>() else {
+            return self.mix(bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+        };
+        for chunk in bytes.as_chunks::<8>().0 {
+            self.mix(u64::from_le_bytes(*chunk));
         }
-        let mut last = [0; 8];
-        last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-        self.mix(u64::from_le_bytes(last));
+        // What is left, together with bytes that were there already.
+        self.mix(u64::from_le_bytes(*last));
     }
 
     fn write_u8(&mut self, byte: u8) {
