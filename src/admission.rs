@@ -15,7 +15,7 @@ mod rejection;
 #[cfg(test)]
 mod tests;
 
-pub use head::{RequestHead, requested_authority, requested_host};
+pub use head::{RequestHead, requested_host};
 pub use permit::{CredentialUse, Permit};
 pub use rejection::{Refused, Rejection};
 

@@ -143,6 +143,8 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
     };
     metrics.set_endpoints(started.endpoints);
     report_keys(&metrics, &loaded.keys);
+    // The table holds what a verdict needs. A million records would otherwise be kept until the end.
+    drop(loaded.keys);
     report_certificates(&metrics, &certificates);
     health.published(started.generation, &loaded.snapshot.content_digest, SystemTime::now());
     health.keys_loaded();

@@ -22,9 +22,7 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
-use crate::admission::{
-    Admitted, Permit, Preflight, Refused, Rejection, RequestHead, admit, requested_authority, requested_host,
-};
+use crate::admission::{Admitted, Permit, Preflight, Refused, Rejection, RequestHead, admit, requested_host};
 use crate::body::Body;
 use crate::forward::{ForwardError, Forwarder, Outgoing};
 use crate::keys::{KeyTable, Timestamp};
@@ -82,13 +80,6 @@ struct Worker {
     request_ids: RequestIds,
 }
 
-/// What is to be done with a request that was not refused.
-enum Decided {
-    Forward(Permit),
-    /// Nothing more: here is its answer.
-    Answered(Response<Body>),
-}
-
 /// Why a request has no answer from its upstream.
 enum Failure {
     Refused(Box<Refused>),
@@ -116,8 +107,8 @@ impl Gateway {
 
     /// Takes a request from its head to its answer.
     ///
-    /// The decision is made before there is a future. What follows is written as a block, not as an `async fn`, which would
-    /// keep its arguments twice: the future is moved several times for each request.
+    /// A block instead of an `async fn`, which would keep its arguments twice: the future is moved several times for each
+    /// request.
     pub fn handle(
         &self,
         request: Request<RequestBody>,
@@ -129,19 +120,9 @@ impl Gateway {
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         let seen = Seen::of(&parts, peer, &snapshot, &self.worker.request_ids, at);
         let mut record = Record::begin(&self.worker.metrics, &self.worker.shared.access_log, started, at);
-        let decided = self.decide(&parts, peer, &snapshot, &seen, &mut record);
 
         async move {
-            let outcome = match decided {
-                Ok(Decided::Forward(permit)) => {
-                    let body = CountedBody::new(body, record.received());
-                    let answer = self.forward(record.admitted(permit), body, upgrade, &parts, peer, &seen).await;
-                    record.upstream_answered();
-                    answer
-                }
-                Ok(Decided::Answered(response)) => Ok(response),
-                Err(failure) => Err(failure),
-            };
+            let outcome = self.walk(&parts, body, upgrade, peer, &snapshot, &seen, &mut record).await;
             let mut response = match outcome {
                 Ok(response) => response,
                 Err(failure) => self.answer_failure(failure, &snapshot, &seen, &mut record),
@@ -158,20 +139,60 @@ impl Gateway {
         }
     }
 
-    /// Asks whether the request may pass.
-    fn decide(
+    /// Decides, and sends an admitted request on.
+    #[expect(clippy::manual_async_fn, reason = "as for `handle`")]
+    #[expect(clippy::too_many_arguments, reason = "the pieces of one request")]
+    fn walk(
         &self,
         parts: &Parts,
+        mut body: RequestBody,
+        upgrade: Option<OnUpgrade>,
         peer: &Peer,
         snapshot: &Arc<Snapshot>,
         seen: &Seen,
         record: &mut Record,
-    ) -> Result<Decided, Failure> {
-        let (_, host) = requested_host(&parts.uri, &parts.headers)?;
+    ) -> impl Future<Output = Result<Response<Body>, Failure>> + Send {
+        async move {
+            let (authority, host) = requested_host(&parts.uri, &parts.headers)?;
+            let permit = match self.decide(parts, &host, peer, snapshot, seen, record)? {
+                Admitted::Forward(permit) => permit,
+                Admitted::Preflight(preflight) => return Ok(answer_preflight(&preflight, parts, record)),
+            };
+            self.note_deprecated_source(&permit);
+            let received = record.received();
+            let permit = record.admitted(permit);
+            if let Some(most) = permit.endpoint().max_body {
+                body.limit(most).map_err(|_| Rejection::BodyTooLarge)?;
+            }
+            let outgoing = Outgoing {
+                parts,
+                peer,
+                is_secure: seen.is_secure,
+                request_id: seen.request_id.as_str(),
+                host: authority,
+                trusts_peer: seen.trusts_peer,
+            };
+            let body = CountedBody::new(body, received);
+            let answer = self.worker.forwarder.send(permit, outgoing, body, upgrade).await;
+            record.upstream_answered();
+            answer.map_err(Failure::Upstream)
+        }
+    }
+
+    /// Asks whether the request may pass.
+    fn decide(
+        &self,
+        parts: &Parts,
+        host: &str,
+        peer: &Peer,
+        snapshot: &Arc<Snapshot>,
+        seen: &Seen,
+        record: &mut Record,
+    ) -> Result<Admitted, Refused> {
         let head = RequestHead {
             method: &parts.method,
             path: parts.uri.path(),
-            host: &host,
+            host,
             headers: &parts.headers,
             listener: &peer.listener,
             is_backoffice: peer.is_backoffice,
@@ -182,40 +203,7 @@ impl Gateway {
         let now = Timestamp::from(record.at());
         let admitted = admit(&head, snapshot, &self.worker.shared.keys, now, &mut ());
         record.decided(&admitted);
-        match admitted? {
-            Admitted::Forward(permit) => {
-                self.note_deprecated_source(&permit);
-                Ok(Decided::Forward(permit))
-            }
-            Admitted::Preflight(preflight) => Ok(Decided::Answered(answer_preflight(&preflight, parts, record))),
-        }
-    }
-
-    /// Sends an admitted request on.
-    #[expect(clippy::manual_async_fn, reason = "as for `handle`")]
-    fn forward(
-        &self,
-        permit: &Permit,
-        mut body: CountedBody,
-        upgrade: Option<OnUpgrade>,
-        parts: &Parts,
-        peer: &Peer,
-        seen: &Seen,
-    ) -> impl Future<Output = Result<Response<Body>, Failure>> + Send {
-        async move {
-            if let Some(most) = permit.endpoint().max_body {
-                body.limit(most).map_err(|_| Rejection::BodyTooLarge)?;
-            }
-            let outgoing = Outgoing {
-                parts,
-                peer,
-                is_secure: seen.is_secure,
-                request_id: seen.request_id.as_str(),
-                host: requested_authority(&parts.uri, &parts.headers)?,
-                trusts_peer: seen.trusts_peer,
-            };
-            self.worker.forwarder.send(permit, outgoing, body, upgrade).await.map_err(Failure::Upstream)
-        }
+        admitted
     }
 
     /// Counts keys that stand in a place that is still read but should no longer be used.

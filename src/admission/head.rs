@@ -32,7 +32,8 @@ pub struct RequestHead<'a> {
     pub is_secure: bool,
 }
 
-/// The authority a request is for, as it was sent: one `Host`, or the target's own authority, and no two that disagree.
+/// The authority a request is for, as it was sent, and its host: one `Host`, or the target's own authority, and no two that
+/// disagree.
 ///
 /// Rules may differ by host, and the upstream reads `Host`: a request with two of them, or with a target that names one
 /// and a header that names another, is judged for one and served for the other (RFC 9112 section 3.2, RFC 9113
@@ -40,11 +41,7 @@ pub struct RequestHead<'a> {
 ///
 /// # Errors
 /// [`Rejection::HostInvalid`] if there are several, if they disagree, or if the text is not a host with an optional port.
-pub fn requested_authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Rejection> {
-    authority_and_host(uri, headers).map(|(authority, _)| authority)
-}
-
-fn authority_and_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a str, &'a str), Rejection> {
+fn requested_authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a str, &'a str), Rejection> {
     let mut fields = headers.get_all(header::HOST).iter();
     let field = match fields.next() {
         Some(value) => Some(value.to_str().map_err(|_| Rejection::HostInvalid)?),
@@ -64,12 +61,13 @@ fn authority_and_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a s
     well_formed_host(authority).map(|host| (authority, host)).ok_or(Rejection::HostInvalid)
 }
 
-/// The host of [`requested_authority`], in the form rules are compared with: lower case, no port, no trailing dot.
+/// The authority a request is for, as it was sent, and its host in the form rules are compared with: lower case, no port, no
+/// trailing dot. There is one `Host`, or the target's own authority, and no two that disagree.
 ///
 /// # Errors
-/// The same.
+/// [`Rejection::HostInvalid`] if there are several, if they disagree, or if the text is not a host with an optional port.
 pub fn requested_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a str, Cow<'a, str>), Rejection> {
-    let (authority, host) = authority_and_host(uri, headers)?;
+    let (authority, host) = requested_authority(uri, headers)?;
     let host = host.strip_suffix('.').unwrap_or(host);
     let folded = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(host.to_ascii_lowercase())

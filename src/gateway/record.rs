@@ -365,11 +365,6 @@ impl CountedBody {
     pub(super) fn new(body: RequestBody, received: Option<Arc<AtomicU64>>) -> Self {
         Self { body, received }
     }
-
-    /// See [`RequestBody::limit`].
-    pub(super) fn limit(&mut self, bytes: u64) -> Result<(), RequestBodyError> {
-        self.body.limit(bytes)
-    }
 }
 
 impl HttpBody for CountedBody {
