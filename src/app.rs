@@ -180,6 +180,7 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
         keys,
         access_log: access_log.clone(),
         deprecations: Default::default(),
+        faults: Default::default(),
     });
     let drain = Drain::new();
     let connections = connection_settings(&settings);

@@ -8,6 +8,7 @@
 //! admitted it, and no lock and no map reference lives across an `.await`.
 
 mod cors;
+mod fault_log;
 mod record;
 mod request_id;
 mod response;
@@ -32,6 +33,7 @@ use crate::snapshot::{CurrentSnapshot, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::WorkerMetrics;
 
+pub use fault_log::FaultLog;
 use record::{CountedBody, Record, RecordedBody};
 use request_id::{RequestId, RequestIds};
 use response::Refusal;
@@ -47,6 +49,8 @@ pub struct Shared {
     pub access_log: AccessLog,
     /// Client types already told that they use a deprecated credential source.
     pub deprecations: Deprecations,
+    /// Failures of upstreams that were logged.
+    pub faults: FaultLog,
 }
 
 /// Remembers which client types were seen using a deprecated credential source, so that each is logged once.
@@ -175,11 +179,24 @@ impl Gateway {
             let body = CountedBody::new(body, received);
             let answer = self.worker.forwarder.send(permit, outgoing, body, upgrade).await;
             record.upstream_answered();
-            answer.map_err(Failure::Upstream)
+            let answer = answer.map_err(Failure::Upstream)?;
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // A tunnel outlives its request. If the key was revoked while the upstream thought it over, the tunnel is
+                // not among those that were cut: judge once more, now that it is.
+                let current = self.worker.shared.snapshot.load();
+                let key = record.key().map(|key| key.id.clone());
+                if let Err(refused) = self.judge(parts, &host, peer, &current, seen, SystemTime::now()) {
+                    if let Some(key) = key {
+                        self.worker.forwarder.tunnels().cut_key(key.as_str());
+                    }
+                    return Err(refused.into());
+                }
+            }
+            Ok(answer)
         }
     }
 
-    /// Asks whether the request may pass.
+    /// Asks whether the request may pass, and counts the answer.
     fn decide(
         &self,
         parts: &Parts,
@@ -188,6 +205,20 @@ impl Gateway {
         snapshot: &Arc<Snapshot>,
         seen: &Seen,
         record: &mut Record,
+    ) -> Result<Admitted, Refused> {
+        let admitted = self.judge(parts, host, peer, snapshot, seen, record.at());
+        record.decided(&admitted);
+        admitted
+    }
+
+    fn judge(
+        &self,
+        parts: &Parts,
+        host: &str,
+        peer: &Peer,
+        snapshot: &Arc<Snapshot>,
+        seen: &Seen,
+        at: SystemTime,
     ) -> Result<Admitted, Refused> {
         let head = RequestHead {
             method: &parts.method,
@@ -200,10 +231,7 @@ impl Gateway {
             client_address: seen.client_address,
             is_secure: seen.is_secure,
         };
-        let now = Timestamp::from(record.at());
-        let admitted = admit(&head, snapshot, &self.worker.shared.keys, now, &mut ());
-        record.decided(&admitted);
-        admitted
+        admit(&head, snapshot, &self.worker.shared.keys, Timestamp::from(at), &mut ())
     }
 
     /// Counts keys that stand in a place that is still read but should no longer be used.
@@ -233,7 +261,9 @@ impl Gateway {
             }
             Failure::Upstream(fault) => {
                 let refusal = Refusal::of_upstream(&fault);
-                record.failed(&fault, refusal.exact_code);
+                record.failed(refusal.exact_code);
+                let endpoint = record.endpoint(snapshot);
+                self.worker.shared.faults.note(endpoint, &fault, seen.request_id.as_str());
                 refusal
             }
         };

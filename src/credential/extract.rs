@@ -114,6 +114,7 @@ pub struct Extractor {
     bearer: Option<usize>,
     cookies: Box<[(usize, Box<str>)]>,
     stripped: FoldedNames,
+    stripped_cookies: Box<[Box<str>]>,
 }
 
 impl Extractor {
@@ -130,7 +131,34 @@ impl Extractor {
             }
         }
         let stripped = FoldedNames::new(headers.iter().map(|(_, name)| name.as_str().as_bytes()));
-        Self { sources: sources.into(), prefixes, headers: headers.into(), bearer, cookies: cookies.into(), stripped }
+        let stripped_cookies = cookies.iter().map(|(_, name)| name.clone()).collect();
+        Self {
+            sources: sources.into(),
+            prefixes,
+            headers: headers.into(),
+            bearer,
+            cookies: cookies.into(),
+            stripped,
+            stripped_cookies,
+        }
+    }
+
+    /// Keeps what stands in other places from the upstream as well, though it is not read as a key here: an endpoint with
+    /// a list of its own must not be handed the keys that callers show everywhere else.
+    #[must_use]
+    pub fn also_stripping(mut self, others: &[CredentialSource]) -> Self {
+        let mut headers: Vec<&HeaderName> = self.headers.iter().map(|(_, name)| name).collect();
+        let mut cookies: Vec<Box<str>> = self.stripped_cookies.into_vec();
+        for source in others {
+            match source {
+                CredentialSource::Header { name, .. } => headers.push(name),
+                CredentialSource::Cookie { name } if !cookies.contains(name) => cookies.push(name.clone()),
+                CredentialSource::Cookie { .. } | CredentialSource::Bearer => {}
+            }
+        }
+        self.stripped = FoldedNames::new(headers.into_iter().map(|name| name.as_str().as_bytes()));
+        self.stripped_cookies = cookies.into();
+        self
     }
 
     /// Where callers of the systems that keygate stands in for put their keys: the headers `client-key`, `secret`
@@ -162,7 +190,7 @@ impl Extractor {
 
     /// Cookies that carry the key and end here.
     pub fn cookie_names(&self) -> impl Iterator<Item = &str> {
-        self.cookies.iter().map(|(_, name)| &**name)
+        self.stripped_cookies.iter().map(|name| &**name)
     }
 
     /// Looks for the key.

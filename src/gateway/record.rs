@@ -18,7 +18,6 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::Seen;
 use crate::admission::{Admitted, Permit, Preflight, Refused};
 use crate::body::{Body, BodyError};
-use crate::forward::ForwardError;
 use crate::keys::ApiKey;
 use crate::routing::{Endpoint, RuleRef};
 use crate::server::{Peer, RequestBody, RequestBodyError};
@@ -54,8 +53,6 @@ pub(super) struct Record {
     code: Option<&'static str>,
     /// Time until the upstream's head, if it was asked.
     upstream: Option<Duration>,
-    /// What went wrong with the upstream, in words for the log.
-    fault: Option<String>,
     /// Bytes of the request's body, counted only if somebody will read the number.
     received: Option<Arc<AtomicU64>>,
 }
@@ -71,7 +68,6 @@ impl Record {
             outcome: Outcome::Open,
             code: None,
             upstream: None,
-            fault: None,
             received: access_log.is_on().then(Arc::default),
         }
     }
@@ -125,9 +121,8 @@ impl Record {
     }
 
     /// An upstream's fault.
-    pub(super) fn failed(&mut self, fault: &ForwardError, code: &'static str) {
+    pub(super) fn failed(&mut self, code: &'static str) {
         self.code = Some(code);
-        self.fault = Some(error_chain(fault));
     }
 
     /// The endpoint that governs the request, if one was found.
@@ -149,7 +144,8 @@ impl Record {
         }
     }
 
-    fn key(&self) -> Option<&ApiKey> {
+    /// The key that was shown, if it is known.
+    pub(super) fn key(&self) -> Option<&ApiKey> {
         match &self.outcome {
             Outcome::Admitted(permit) => permit.key().map(|key| &**key),
             Outcome::Refused(refused) => refused.key.as_deref(),
@@ -228,18 +224,6 @@ pub(super) fn without_request(
     });
 }
 
-/// All of an error's causes in one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 /// What the access log needs besides; not kept if nobody will print it.
 #[derive(Debug)]
 struct Details {
@@ -278,16 +262,6 @@ impl Ending {
             duration,
             upstream,
         });
-        if let Some(fault) = &self.record.fault {
-            tracing::warn!(
-                endpoint.name = endpoint_name,
-                upstream.name = upstream.map_or("", |(name, _)| name),
-                error = %fault,
-                code = self.record.code.unwrap_or_default(),
-                request.id = self.details.as_ref().map_or("", |details| details.seen.request_id.as_str()),
-                "the upstream did not serve a request"
-            );
-        }
         let Some(details) = &self.details else { return };
         let bytes = |name: &str| details.parts.headers.get(name).map(header::HeaderValue::as_bytes);
         let rule_place = self.record.rule_place(&self.snapshot).map(ToString::to_string);

@@ -157,7 +157,8 @@ impl Compiler<'_> {
         identity: &Names,
     ) -> Arc<Extractor> {
         let sources = self.sources(list, at, identity);
-        Arc::new(Extractor::new(sources, Prefixes::new(extraction.prefixes.clone())))
+        let own = Extractor::new(sources, Prefixes::new(extraction.prefixes.clone()));
+        Arc::new(own.also_stripping(extraction.common.sources()))
     }
 
     fn sources(&mut self, list: &[CredentialShape], at: Position, identity: &Names) -> Vec<CredentialSource> {

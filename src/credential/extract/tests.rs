@@ -283,3 +283,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn keys_in_places_of_other_endpoints_are_stripped_and_not_read() {
+    let partner = CredentialSource::Header { name: HeaderName::from_static("x-partner-key"), deprecated: false };
+    let extractor = Extractor::new(vec![partner], Prefixes::default()).also_stripping(&Extractor::default_sources());
+    let mut headers = HeaderMap::new();
+    headers.insert("x-api-key", HeaderValue::from_static("elsewhere"));
+    headers.insert("cookie", HeaderValue::from_static("mia_client_key=elsewhere"));
+    assert!(extractor.extract(&headers).expect("nothing to judge").credential.is_none());
+    for (name, is_stripped) in [("x-api-key", true), ("client_key", true), ("x-partner-key", true), ("x-other", false)]
+    {
+        assert_eq!(extractor.strips(&HeaderName::from_static(name)), is_stripped, "{name}");
+    }
+    assert_eq!(extractor.cookie_names().collect::<Vec<_>>(), ["mia_client_key"]);
+}
