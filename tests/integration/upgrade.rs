@@ -1,5 +1,7 @@
 //! Connections that change their protocol: only to what the endpoint lists, only after the upstream agreed.
 
+use std::sync::{Mutex, mpsc};
+
 use super::support::origin::accept_value;
 use super::support::{Caller, Gateway, Origin, Play, Report, wait};
 
@@ -109,6 +111,25 @@ fn what_a_key_has_opened_ends_with_the_key() {
     assert!(of_expiring.is_closed_within(wait::DEADLINE), "the key has expired");
     of_nobody.send("still here");
     assert_eq!(of_nobody.read_exactly(10), b"still here");
+}
+
+#[test]
+fn a_key_revoked_while_the_upstream_thinks_it_over_opens_nothing() {
+    let (agree, agreed) = mpsc::channel::<()>();
+    let agreed = Mutex::new(agreed);
+    let origin = Origin::playing(Play::talk(move |talk| {
+        // The test has ended if nobody is there to agree.
+        let _ = agreed.lock().expect("one request").recv_timeout(wait::DEADLINE);
+        talk.send("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
+        talk.read_to_end();
+    }));
+    let gateway = Gateway::before(&origin, CONFIG);
+    let mut caller = Caller::connect(gateway.address());
+    caller.send(handshake("/socket", "x-api-key: shop-key\r\n"));
+    origin.wait_for(1);
+    gateway.reload(&CONFIG.replace("id: key_1, name: k,", "id: key_1, name: k, active: false,"));
+    agree.send(()).expect("the upstream waits");
+    assert_eq!(caller.response().verdict(), "401 credential_rejected");
 }
 
 #[test]
