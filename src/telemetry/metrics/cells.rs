@@ -223,9 +223,40 @@ pub(super) fn request_labels(key: u64) -> (u32, u32, u16, usize) {
     ((key >> 28 & 0xff_ffff) as u32, (key >> 16 & 0x3ff) as u32, (key >> 4 & 0x3ff) as u16, (key & 0xf) as usize)
 }
 
+/// The numbers of a set's texts that a shard has met.
+#[derive(Debug, Default)]
+struct Met {
+    /// The first ones. Most gateways have few, and to compare them is quicker than to hash.
+    few: Vec<(Box<str>, u32)>,
+    /// The others.
+    many: HashMap<Box<str>, u32, BuildHasherDefault<Mix>>,
+}
+
+/// How many are found by comparing.
+const FEW: usize = 8;
+
+impl Met {
+    fn get(&self, text: &str) -> Option<u32> {
+        let found = self.few.iter().find(|(met, _)| **met == *text).map(|(_, number)| *number);
+        if self.many.is_empty() { found } else { found.or_else(|| self.many.get(text).copied()) }
+    }
+
+    fn insert(&mut self, text: &str, number: u32) {
+        if self.few.len() < FEW {
+            self.few.push((text.into(), number));
+        } else {
+            self.many.insert(text.into(), number);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.few.len() + self.many.len()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shard {
-    numbers: [HashMap<Box<str>, u32, BuildHasherDefault<Mix>>; SPACES],
+    met: [Met; SPACES],
     totals: Totals,
 }
 
@@ -234,16 +265,16 @@ impl Shard {
         if text.is_empty() {
             return NONE;
         }
-        let numbers = &mut self.numbers[space as usize];
-        if let Some(number) = numbers.get(text) {
-            return *number;
+        let met = &mut self.met[space as usize];
+        if let Some(number) = met.get(text) {
+            return number;
         }
         // Names beyond the cap are remembered too, or each of their requests would ask for the lock that workers share.
-        if numbers.len() >= 2 * space.cap() {
+        if met.len() >= 2 * space.cap() {
             return OTHER;
         }
         let number = names.number(space, text);
-        numbers.insert(Box::from(text), number);
+        met.insert(text, number);
         number
     }
 }
