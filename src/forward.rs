@@ -287,7 +287,8 @@ impl Forwarder {
                 shared.metrics.upstream_connection(&upstream.name, true);
                 return Ok(Connected { candidate, lane, connection, since: now });
             }
-            match Box::pin(Connection::open(candidate.address, tls, upstream.timeouts.connect)).await {
+            let (limit, off_limits) = (upstream.timeouts.connect, &shared.settings.off_limits);
+            match Box::pin(Connection::open(candidate.address, tls, limit, off_limits)).await {
                 Ok(connection) => {
                     shared.metrics.upstream_connection(&upstream.name, false);
                     return Ok(Connected { candidate, lane, connection, since: Instant::now() });

@@ -281,14 +281,14 @@ impl Gateway {
 impl Gateway {
     /// Answers where there is no request to answer: it never became one, or nothing is left of it.
     fn answer_by_itself(&self, refusal: Refusal, peer: &Peer) -> Response<Bytes> {
-        let request_id = self.worker.request_ids.next();
+        let request_id = self.worker.request_ids.next(SystemTime::now());
         let style = self.worker.shared.snapshot.load().errors;
         let code = refusal.exact_code;
-        let mut response = refusal.into_response(style, None, &request_id).map(Bytes::from);
-        if let Ok(value) = header::HeaderValue::from_str(&request_id) {
+        let mut response = refusal.into_response(style, None, request_id.as_str()).map(Bytes::from);
+        if let Some(value) = request_id.value() {
             response.headers_mut().insert(request_id::HEADER, value);
         }
-        record::without_request(&self.worker.shared.access_log, code, &response, &request_id, peer);
+        record::without_request(&self.worker.shared.access_log, code, &response, request_id.as_str(), peer);
         response
     }
 }
@@ -305,16 +305,11 @@ impl Handler for Gateway {
     }
 
     fn refuse(&self, violation: Violation, peer: &Peer) -> Response<Bytes> {
-        let request_id = self.worker.request_ids.next(SystemTime::now());
-        let style = self.worker.shared.snapshot.load().errors;
-        let mut response = Refusal::of_fault(violation.status(), violation.code())
-            .into_response(style, None, request_id.as_str())
-            .map(Bytes::from);
-        if let Some(value) = request_id.value() {
-            response.headers_mut().insert(request_id::HEADER, value);
-        }
-        record::malformed(&self.worker.shared.access_log, violation.code(), &response, request_id.as_str(), peer);
-        response
+        self.answer_by_itself(Refusal::of_violation(violation), peer)
+    }
+
+    fn failed(&self, peer: &Peer) -> Response<Bytes> {
+        self.answer_by_itself(Refusal::internal(), peer)
     }
 }
 

@@ -13,7 +13,7 @@ mod watch;
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::{self, Problems, Settings, Source, WatchedFile};
 use crate::keys::{KeyRecord, KeyTable, Timestamp};
@@ -60,13 +60,11 @@ pub enum Outcome {
     },
 }
 
-/// Certificates of one listener, and the files they come from.
+/// The certificates of one listener, which a reload may swap.
 #[derive(Debug, Clone)]
 pub struct CertificateFiles {
     /// The listener's name.
     pub listener: Arc<str>,
-    /// Pairs of certificate chain and key.
-    pub files: Vec<(PathBuf, PathBuf)>,
     /// What handshakes ask.
     pub resolver: Arc<CertificateResolver>,
 }
@@ -191,9 +189,11 @@ impl Reloader {
         for difference in self.settings.differences(&loaded.settings) {
             tracing::warn!("{difference}: needs a restart");
         }
-        for (entry, keys) in self.certificates.iter().zip(certificates) {
-            entry.resolver.replace(keys);
+        for (entry, read) in certificates {
+            // An empty list is a problem that the load has reported.
+            let _ = entry.resolver.replace(read);
         }
+        report_certificates(&self.metrics, &self.certificates);
         self.keys.set_pepper(loaded.pepper);
         let mut changed = self.keys.restrict(&loaded.keys);
         (self.keys_changed)(&loaded.keys);
@@ -219,7 +219,6 @@ impl Reloader {
             keys.added = changed.added,
             keys.changed = changed.changed,
             keys.removed = changed.removed,
-            certificates.changed = certificates_changed,
             took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             "configuration reloaded{difference}"
         );
@@ -235,6 +234,48 @@ impl Reloader {
         self.health.reload_finished(ReloadOutcome::Rejected { problem: report.as_str().into() }, SystemTime::now());
         Outcome::Rejected { report }
     }
+}
+
+/// Certificates from the bytes that were read with the configuration.
+///
+/// # Errors
+/// The first one that cannot be used.
+pub fn read_certificates(files: &config::ListenerCertificates) -> Result<Vec<Certificate>, CertificateError> {
+    files
+        .certificates
+        .iter()
+        .map(|file| Certificate::parse(&file.certificate, &file.certificate_pem, &file.key, &file.key_pem))
+        .collect()
+}
+
+/// Tells the metrics how many keys there are, by what they are good for now.
+pub fn report_keys(metrics: &Metrics, records: &[KeyRecord]) {
+    let now = Timestamp::from(SystemTime::now());
+    let (mut active, mut disabled, mut expired, mut pending) = (0, 0, 0, 0);
+    for KeyRecord { key, .. } in records {
+        let count = if !key.active || !key.client.active {
+            &mut disabled
+        } else if key.expires_at.is_some_and(|until| now >= until) {
+            &mut expired
+        } else if key.not_before.is_some_and(|from| now < from) {
+            &mut pending
+        } else {
+            &mut active
+        };
+        *count += 1;
+    }
+    metrics.set_keys(&[("active", active), ("disabled", disabled), ("expired", expired), ("not_yet_valid", pending)]);
+}
+
+/// Tells the metrics when certificates end.
+pub fn report_certificates(metrics: &Metrics, listeners: &[CertificateFiles]) {
+    let mut ends = Vec::new();
+    for certificate in listeners.iter().flat_map(|entry| entry.resolver.certificates()) {
+        let seconds = certificate.not_after.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let name = certificate.names.first().cloned().unwrap_or_else(|| certificate.file.display().to_string());
+        ends.push((name, i64::try_from(seconds).unwrap_or(i64::MAX)));
+    }
+    metrics.set_certificates(ends.iter().map(|(name, seconds)| (name.as_str(), *seconds)));
 }
 
 /// Waits for a pause in file events; true if the thread should end. Other triggers are put back in the queue.

@@ -345,6 +345,9 @@ impl Refusal {
     }
 }
 
+/// What is said to a method that no endpoint could admit.
+const ORDINARY_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// Writes a name as it is, and a text as JSON.
 fn push_field(body: &mut String, name: &str, text: &str) {
     body.push_str(name);

@@ -20,23 +20,24 @@ use crate::config::WatchedFile;
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
+    names: BTreeSet<OsString>,
 }
 
 impl Watch {
     pub(super) fn start(files: &[WatchedFile], sender: &Sender<Trigger>) -> Self {
-        let mut watch = Self { watcher: None, directories: BTreeSet::new() };
+        let mut watch = Self { watcher: None, directories: BTreeSet::new(), names: BTreeSet::new() };
         watch.follow(files, sender);
         watch
     }
 
-    /// Watches the directories of these files; does nothing if they are the same as before.
+    /// Watches the directories of these files; does nothing if directories and names are the same as before.
     pub(super) fn follow(&mut self, files: &[WatchedFile], sender: &Sender<Trigger>) {
-        let directories = directories(files);
-        if directories == self.directories && self.watcher.is_some() {
+        let (directories, names) = (directories(files), names(files));
+        if directories == self.directories && names == self.names && self.watcher.is_some() {
             return;
         }
+        self.names = names.clone();
         let sender = sender.clone();
-        let names = names(files);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // An error means that events were lost: look.
             if !event.is_ok_and(|event| is_of_others(&event, &names)) {
@@ -75,12 +76,16 @@ fn is_of_others(event: &notify::Event, names: &BTreeSet<OsString>) -> bool {
 }
 
 /// What the files are called, and what they are called where links lead.
-fn names(files: &[PathBuf]) -> BTreeSet<OsString> {
-    let targets = files.iter().filter_map(|file| file.canonicalize().ok());
-    files.iter().cloned().chain(targets).filter_map(|file| Some(file.file_name()?.to_owned())).collect()
+fn names(files: &[WatchedFile]) -> BTreeSet<OsString> {
+    let mut names = BTreeSet::new();
+    for WatchedFile { path: file, .. } in files {
+        names.extend(file.file_name().map(OsString::from));
+        names.extend(file.canonicalize().iter().filter_map(|target| target.file_name()).map(OsString::from));
+    }
+    names
 }
 
-fn directories(files: &[PathBuf]) -> BTreeSet<PathBuf> {
+fn directories(files: &[WatchedFile]) -> BTreeSet<PathBuf> {
     let parent = |path: &Path| match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
@@ -142,18 +147,17 @@ mod tests {
 
         // A log that is written beside it wakes nobody; the file itself does, written in place.
         let log = folder.path().join("access.log");
-        fs::write(&log, "").expect("a file");
-        while receiver.recv_timeout(Duration::from_millis(300)).is_ok() {}
-        let mut open = fs::OpenOptions::new().append(true).open(&log).expect("a file");
-        std::io::Write::write_all(&mut open, b"line\n").expect("written");
-        assert!(receiver.recv_timeout(Duration::from_millis(300)).is_err());
-        let mut open = fs::OpenOptions::new().append(true).open(&file).expect("a file");
-        std::io::Write::write_all(&mut open, b"\n").expect("written");
-        assert!(matches!(receiver.recv_timeout(Duration::from_secs(5)), Ok(Trigger::Changed)));
-        let before = {
-            while receiver.recv_timeout(Duration::from_millis(100)).is_ok() {}
-            [before[0], fingerprints(&files)[1]]
+        let append = |file: &Path| {
+            let mut open = fs::OpenOptions::new().create(true).append(true).open(file).expect("a file");
+            std::io::Write::write_all(&mut open, b"\n").expect("written");
         };
+        append(&log);
+        while receiver.recv_timeout(Duration::from_millis(300)).is_ok() {}
+        append(&log);
+        assert!(receiver.recv_timeout(Duration::from_millis(300)).is_err());
+        append(&file);
+        assert!(matches!(receiver.recv_timeout(Duration::from_secs(5)), Ok(Trigger::Changed)));
+        while receiver.recv_timeout(Duration::from_millis(100)).is_ok() {}
 
         let fresh = folder.path().join("fresh");
         fs::write(&fresh, format!("{text}# new")).expect("a file");

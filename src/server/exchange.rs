@@ -20,6 +20,7 @@ use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::drain::Drain;
 use super::guard::{GuardLimits, framing_twin, is_plain_length, is_plain_target};
 use super::handler::Handler;
 use super::peer::Peer;
