@@ -274,7 +274,7 @@ impl Compiler<'_> {
                 tunnel: span(map.and_then(|map| map.tunnel_timeout), 3600),
             },
             idle_timeout: span(map.and_then(|map| map.idle_timeout), 4),
-            max_idle: map.and_then(|map| map.max_idle).unwrap_or(64),
+            max_idle: map.and_then(|map| map.max_idle).unwrap_or(256),
             ejection,
         })
     }

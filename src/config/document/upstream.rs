@@ -66,7 +66,7 @@ shape! {
         /// How long an idle connection is kept for the next request. Must be shorter than the service keeps it, or
         /// requests meet closed connections. Default: `4s`.
         idle_timeout: Option<Span>,
-        /// Idle connections that each worker keeps for each server. Default: `64`.
+        /// Idle connections that each worker keeps for each server. Default: `256`.
         max_idle: Option<usize>,
         /// When a server that fails is left alone.
         ejection: Option<EjectionShape>,
