@@ -123,7 +123,7 @@ impl Gateway {
         let (mut parts, body) = request.into_parts();
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         let seen = Seen::of(&parts, peer, &snapshot, &self.worker.request_ids, at);
-        let mut record = Record::begin(&self.worker.metrics, &self.worker.shared.access_log, started, at);
+        let mut record = Record::begin(&self.worker, started, at);
 
         async move {
             let outcome = self.walk(&parts, body, upgrade, peer, &snapshot, &seen, &mut record).await;

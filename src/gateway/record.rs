@@ -15,7 +15,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::Seen;
+use super::{Seen, Worker};
 use crate::admission::{Admitted, Permit, Preflight, Refused};
 use crate::body::{Body, BodyError};
 use crate::keys::ApiKey;
@@ -23,7 +23,7 @@ use crate::routing::{Endpoint, RuleRef};
 use crate::server::{Peer, RequestBody, RequestBodyError};
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::{AccessLog, AccessRecord};
-use crate::telemetry::metrics::{RequestSample, WorkerMetrics};
+use crate::telemetry::metrics::RequestSample;
 
 /// How a request came out, as far as it is known.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ enum Outcome {
 /// The record of one request while it is being walked.
 #[derive(Debug)]
 pub(super) struct Record {
-    metrics: WorkerMetrics,
-    access_log: AccessLog,
+    /// One count of this worker's own, in place of the counts of what it holds and shares with the others.
+    worker: Arc<Worker>,
     started: Instant,
     /// When the decision was made, and the upstream asked if that was it.
     decided: Instant,
@@ -58,17 +58,16 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(metrics: &WorkerMetrics, access_log: &AccessLog, started: Instant, at: SystemTime) -> Self {
+    pub(super) fn begin(worker: &Arc<Worker>, started: Instant, at: SystemTime) -> Self {
         Self {
-            metrics: metrics.clone(),
-            access_log: access_log.clone(),
+            worker: Arc::clone(worker),
             started,
             decided: started,
             at,
             outcome: Outcome::Open,
             code: None,
             upstream: None,
-            received: access_log.is_on().then(Arc::default),
+            received: worker.shared.access_log.is_on().then(Arc::default),
         }
     }
 
@@ -86,7 +85,7 @@ impl Record {
             Ok(Admitted::Preflight(_)) => ("admitted", "preflight"),
             Err(refused) => ("refused", refused.rejection.code()),
         };
-        self.metrics.decision(outcome, reason, self.decided.saturating_duration_since(self.started));
+        self.worker.metrics.decision(outcome, reason, self.decided.saturating_duration_since(self.started));
     }
 
     /// Keeps the permit for the rest of the walk.
@@ -171,7 +170,7 @@ impl Record {
         snapshot: Arc<Snapshot>,
     ) -> Response<RecordedBody> {
         let status = response.status();
-        let writes_log = self.access_log.is_on();
+        let writes_log = self.worker.shared.access_log.is_on();
         let ending = Box::new(Ending {
             method: parts.method.clone(),
             details: writes_log.then(|| Box::new(Details { parts, seen })),
@@ -252,9 +251,9 @@ impl Ending {
         let client_type = key.map_or("", |key| key.client.client_type.as_str());
         let upstream = endpoint.map(|endpoint| &*endpoint.upstream.name).zip(self.record.upstream);
         if !complete {
-            self.record.metrics.downstream_closed(endpoint_name);
+            self.record.worker.metrics.downstream_closed(endpoint_name);
         }
-        self.record.metrics.request(&RequestSample {
+        self.record.worker.metrics.request(&RequestSample {
             endpoint: endpoint_name,
             method: known_method(&self.method),
             status: self.status.as_u16(),
@@ -268,7 +267,7 @@ impl Ending {
         let uri = &details.parts.uri;
         let host = details.parts.headers.get(header::HOST).map(header::HeaderValue::as_bytes);
         let host = host.or_else(|| uri.authority().map(|authority| authority.as_str().as_bytes()));
-        self.record.access_log.record(&AccessRecord {
+        self.record.worker.shared.access_log.record(&AccessRecord {
             time: self.record.at,
             request_id: details.seen.request_id.as_str(),
             trace_id: bytes("traceparent").and_then(trace_id),
