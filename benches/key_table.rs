@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keygate::client::{Client, ClientId, ClientType, Grants, KeyType};
 use keygate::credential::{KeyDigest, Secret};
-use keygate::keys::{ApiKey, KeyId, KeyRecord, KeyTable, SecretRecord};
+use keygate::keys::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyTable, KeyTerms, SecretRecord, SharedTerms};
 
 fn text_of(number: usize) -> String {
     format!("mb_live_{number:0>33}{:0>6}", number % 999_983)
@@ -30,24 +30,25 @@ fn records(count: usize) -> Vec<KeyRecord> {
             })
         })
         .collect();
+    let mut shared = SharedTerms::default();
     (0..count)
         .map(|number| {
             let id = format!("key_{number:0>16}");
-            let key = ApiKey {
-                id: KeyId::parse(&id).expect("a word"),
-                name: format!("integration {number:0>8}").into(),
+            let terms = KeyTerms {
                 client: Arc::clone(&clients[number % clients.len()]),
                 key_type: KeyType::Secret,
                 environment: None,
                 active: true,
-                not_before: None,
-                expires_at: None,
                 grants: Grants::Unrestricted,
                 networks: Box::default(),
                 origins: Box::default(),
+                origin: KeyOrigin::File,
             };
+            let id = KeyId::parse(&id).expect("a word");
+            let key = ApiKey { id, not_before: None, expires_at: None, terms: shared.share(terms) };
             let digest = KeyDigest::blake3(&Secret::borrowed(text_of(number).as_bytes()));
-            KeyRecord { key: Arc::new(key), secrets: vec![SecretRecord { digest, valid_until: None }] }
+            let name = format!("integration {number:0>8}").into();
+            KeyRecord { key, name, description: None, secrets: vec![SecretRecord::new(digest)] }
         })
         .collect()
 }

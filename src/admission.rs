@@ -26,7 +26,7 @@ use http::{Method, header};
 use crate::authentication::{KeyFault, authenticate};
 use crate::client::User;
 use crate::credential::{Credential, CredentialSource, Extracted, Extractor, MalformedCredential, OtherAuthorization};
-use crate::keys::{ApiKey, KeyTable, Timestamp};
+use crate::keys::{ApiKey, KeyTable, TableEntry, Timestamp};
 use crate::policy::{Caller, Facts, Policy, TenantBinding};
 use crate::routing::{CanonicalPath, Endpoint, NoMatch, PathPattern, Rule, RuleRef};
 use crate::snapshot::Snapshot;
@@ -116,8 +116,9 @@ pub fn admit<T: Trace>(
     let shown = identify(&endpoint.extractor, &extracted, keys, snapshot, now, rule.policy.public)
         .map_err(|refused| Refused { rule: Some(reference), ..refused })?;
     trace.credential(shown.source.map(|index| endpoint.extractor.sources()[index].label()));
-    trace.caller(shown.key.as_deref());
-    let refused = |rejection: Rejection| Refused { key: shown.key.clone(), source: shown.source, ..refused(rejection) };
+    trace.caller(shown.key());
+    let refused =
+        |rejection: Rejection| Refused { key: shown.key().cloned(), source: shown.source, ..refused(rejection) };
 
     if !admits_method(rule, head.method) {
         return Err(refused(Rejection::MethodNotAllowed { allowed: allowed_methods(endpoint, &path) }));
@@ -125,7 +126,7 @@ pub fn admit<T: Trace>(
     let told = told_by_trusted_peer(head, snapshot).map_err(&refused)?;
     let facts = Facts {
         method: head.method,
-        caller: shown.key.as_deref().map(|key| Caller {
+        caller: shown.key().map(|key| Caller {
             client: &key.client,
             key_grants: &key.grants,
             key_type: key.key_type,
@@ -148,7 +149,7 @@ pub fn admit<T: Trace>(
         snapshot: Arc::clone(snapshot),
         rule: reference,
         changed_path,
-        key: shown.key,
+        shown: shown.entry,
         user: told.user,
         is_backoffice,
         credential_use: shown.credential_use,
@@ -159,10 +160,17 @@ pub fn admit<T: Trace>(
 
 /// Who a request turned out to be from.
 struct Shown {
-    key: Option<Arc<ApiKey>>,
+    /// The key, and which of its secrets was shown.
+    entry: Option<TableEntry>,
     /// Index of the source the key stood in.
     source: Option<usize>,
     credential_use: CredentialUse,
+}
+
+impl Shown {
+    fn key(&self) -> Option<&ApiKey> {
+        self.entry.as_ref().map(|entry| &entry.key)
+    }
 }
 
 /// From what was extracted to who is calling: one key that is good, nobody, or a refusal.
@@ -183,7 +191,7 @@ fn identify(
     let Some(Credential { secret, source, may_be_foreign }) = &extracted.credential else {
         // A key of ours in a place that is none here is no key, and must not leak to the upstream either.
         let is_ours = other.is_some_and(|other| other.owner.is_some() || other.has_our_prefix);
-        return Ok(Shown { key: None, source: None, credential_use: CredentialUse::of_ours(is_ours) });
+        return Ok(Shown { entry: None, source: None, credential_use: CredentialUse::of_ours(is_ours) });
     };
     let place = &extractor.sources()[*source];
     let environment = snapshot.environment.as_ref();
@@ -194,45 +202,49 @@ fn identify(
         && other.as_ref().is_some_and(|other| other.owner.is_some())
         && let Some(bearer_source) = extractor.sources().iter().position(|s| *s == CredentialSource::Bearer)
     {
-        let key = authenticate(bearer, keys, environment, now).map_err(|fault| rejected(fault, bearer_source))?;
+        let entry = authenticate(bearer, keys, environment, now).map_err(|fault| rejected(fault, bearer_source))?;
         return Ok(Shown {
-            key: Some(key),
+            entry: Some(entry),
             source: Some(bearer_source),
             credential_use: CredentialUse::AuthorizationIsOurs,
         });
     }
 
     let is_bearer = *place == CredentialSource::Bearer;
-    let key = match authenticate(secret, keys, environment, now) {
-        Ok(key) => key,
+    let entry = match authenticate(secret, keys, environment, now) {
+        Ok(entry) => entry,
         // Nobody's key of ours: perhaps an end user's token for the upstream. An open endpoint lets it pass as it is.
         Err((KeyFault::Unknown, _)) if *may_be_foreign && is_public => {
-            return Ok(Shown { key: None, source: None, credential_use: CredentialUse::AuthorizationIsNotOurs });
+            return Ok(Shown { entry: None, source: None, credential_use: CredentialUse::AuthorizationIsNotOurs });
         }
         Err(fault) => return Err(rejected(fault, *source)),
     };
     let authorization_is_ours = match other {
         None => is_bearer,
-        Some(Other { owner: Some(owner), .. }) if owner.id == key.id => true,
+        Some(Other { owner: Some(owner), .. }) if owner.id == entry.key.id => true,
         Some(Other { owner: None, has_our_prefix: false }) => false,
         Some(_) => {
             return Err(Refused {
-                key: Some(key),
+                key: Some(entry.key),
                 source: Some(*source),
                 ..Rejection::CredentialMalformed(MalformedCredential::Ambiguous).into()
             });
         }
     };
-    Ok(Shown { key: Some(key), source: Some(*source), credential_use: CredentialUse::of_ours(authorization_is_ours) })
+    Ok(Shown {
+        entry: Some(entry),
+        source: Some(*source),
+        credential_use: CredentialUse::of_ours(authorization_is_ours),
+    })
 }
 
 /// What stands in `Authorization` besides the credential.
 struct Other {
-    owner: Option<Arc<ApiKey>>,
+    owner: Option<ApiKey>,
     has_our_prefix: bool,
 }
 
-fn rejected((fault, key): (KeyFault, Option<Arc<ApiKey>>), source: usize) -> Refused {
+fn rejected((fault, key): (KeyFault, Option<ApiKey>), source: usize) -> Refused {
     Refused { key, source: Some(source), ..Rejection::KeyRejected(fault).into() }
 }
 

@@ -6,7 +6,6 @@
 //!
 //! There are no globals besides the log: all state is made here and handed down.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -19,9 +18,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Settings, Source};
-use crate::forward::{ForwardSettings, Forwarder, Tunnels};
-use crate::gateway::{Gateway, Shared};
-use crate::keys::{KeyRecord, KeyTable};
+use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
+use crate::gateway::{Gateway, Shared, cut_withdrawn};
+use crate::keys::KeyTable;
 use crate::ops::{self, Ops};
 use crate::reload::{
     CertificateFiles, Outcome, ReloadHandle, Reloader, Trigger, read_certificates, report_certificates, report_keys,
@@ -158,7 +157,8 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
             (Forwarder::new(forwarding.clone(), metrics.clone()), metrics)
         })
         .collect();
-    let tunnels: Vec<_> = forwarders.iter().map(|(forwarder, _)| Arc::clone(forwarder.tunnels())).collect();
+    let streams = forwarders.iter().map(|(forwarder, _)| Arc::clone(forwarder.streams())).collect();
+    let cut = cut_streams(streams, Arc::clone(&keys), Arc::clone(&snapshot));
     let reloads = Reloader {
         source,
         settings: settings.clone(),
@@ -170,7 +170,7 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
         health: health.clone(),
         masks,
         is_rejected: false,
-        keys_changed: Box::new(move |records| cut_tunnels(&tunnels, records)),
+        keys_changed: cut,
     }
     .start()
     .map_err(StartError::system("thread"))?;
@@ -220,11 +220,11 @@ fn work(
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::spawn(forwarder.housekeeping());
-        let tunnels = Arc::clone(forwarder.tunnels());
-        let cut_tunnels = drain.clone();
+        let streams = Arc::clone(forwarder.streams());
+        let cut_streams = drain.clone();
         tokio::spawn(async move {
-            cut_tunnels.wait_cut().await;
-            tunnels.cut_all();
+            cut_streams.wait_cut().await;
+            streams.cut_all();
         });
         let gateway = Gateway::new(shared, forwarder, metrics.clone());
         server::serve(listeners, gateway, connections, metrics, drain).await
@@ -332,17 +332,18 @@ fn reload_on_demand(reloads: ReloadHandle) -> ops::Reload {
     })
 }
 
-/// Closes the upgraded connections of keys that are gone or switched off.
-fn cut_tunnels(tunnels: &[Arc<Tunnels>], records: &[KeyRecord]) {
-    if tunnels.iter().all(|tunnels| tunnels.count() == 0) {
-        return;
-    }
-    let is_good = |record: &&KeyRecord| record.key.active && record.key.client.active && !record.secrets.is_empty();
-    let good: HashSet<&str> = records.iter().filter(is_good).map(|record| record.key.id.as_str()).collect();
-    let cut: usize = tunnels.iter().map(|tunnels| tunnels.cut_unless(|key| good.contains(key))).sum();
-    if cut > 0 {
-        tracing::info!(connections = cut, "upgraded connections of keys that are gone were cut");
-    }
+/// What ends the streams of keys that are gone or switched off.
+fn cut_streams(
+    streams: Vec<Arc<OpenStreams>>,
+    keys: Arc<KeyTable>,
+    snapshot: Arc<CurrentSnapshot>,
+) -> crate::reload::KeysChanged {
+    Arc::new(move || {
+        let cut = cut_withdrawn(&streams, &keys, &snapshot);
+        if cut > 0 {
+            tracing::info!(streams = cut, "what keys that are not good any more had opened was cut");
+        }
+    })
 }
 
 async fn resolve_again_and_again(snapshot: Arc<CurrentSnapshot>) {

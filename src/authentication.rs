@@ -1,15 +1,13 @@
 //! Who is calling: from a credential to a key in force, or to the reason there is none.
 //!
 //! [`authenticate`] looks the secret up in the key table and judges the key against the time and the environment that the
-//! caller passes in. It reads memory only. Whether the client may use an endpoint is for `policy`.
+//! caller passes in; [`is_still_good`] judges once more, for what outlives a request. Both read memory only. Whether the client may use an endpoint is for `policy`.
 //!
 //! A key that is present but not good is never the same as no key: only absence is anonymous.
 
-use std::sync::Arc;
-
 use crate::client::Environment;
 use crate::credential::Secret;
-use crate::keys::{ApiKey, KeyTable, Timestamp};
+use crate::keys::{ApiKey, KeyId, KeyTable, SecretTag, TableEntry, Timestamp};
 
 /// Why a secret that was shown is not good. The caller of the API is told none of this unless the operator says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +37,32 @@ pub fn authenticate(
     keys: &KeyTable,
     environment: Option<&Environment>,
     now: Timestamp,
-) -> Result<Arc<ApiKey>, (KeyFault, Option<Arc<ApiKey>>)> {
-    let Some(entry) = keys.lookup(secret) else {
-        return Err((KeyFault::Unknown, None));
-    };
-    let key = entry.key;
-    let fault = if !key.client.active {
+) -> Result<TableEntry, (KeyFault, Option<ApiKey>)> {
+    match keys.lookup(secret) {
+        None => Err((KeyFault::Unknown, None)),
+        Some(entry) => match fault(&entry, environment, now) {
+            None => Ok(entry),
+            Some(fault) => Err((fault, Some(entry.key))),
+        },
+    }
+}
+
+/// Whether what a key has opened may stay open: the secret that was shown is still the key's, and both are good.
+#[must_use]
+pub fn is_still_good(
+    key: &KeyId,
+    secret: SecretTag,
+    keys: &KeyTable,
+    environment: Option<&Environment>,
+    now: Timestamp,
+) -> bool {
+    keys.find_again(key, secret).is_some_and(|entry| fault(&entry, environment, now).is_none())
+}
+
+/// The first thing that is wrong with a key that was found.
+fn fault(entry: &TableEntry, environment: Option<&Environment>, now: Timestamp) -> Option<KeyFault> {
+    let key = &entry.key;
+    Some(if !key.client.active {
         KeyFault::ClientDisabled
     } else if !key.active {
         KeyFault::Disabled
@@ -57,9 +75,8 @@ pub fn authenticate(
     } else if key.environment.as_ref().is_some_and(|of| environment.is_some_and(|here| of != here)) {
         KeyFault::WrongEnvironment
     } else {
-        return Ok(key);
-    };
-    Err((fault, Some(key)))
+        return None;
+    })
 }
 
 #[cfg(test)]

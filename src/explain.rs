@@ -96,7 +96,7 @@ pub fn explain(head: &RequestHead<'_>, snapshot: &Arc<Snapshot>, keys: &KeyTable
                 let sources = snapshot.router.endpoints()[reference.endpoint].extractor.sources();
                 notes.note("credential", format!("a key in `{}`", sources[source].label()));
             }
-            let key = refused.key.as_deref().or(notes.key.as_deref());
+            let key = refused.key.as_ref().or(notes.key.as_ref());
             Explanation {
                 admitted: false,
                 code: refused.rejection.code(),
@@ -114,7 +114,7 @@ struct Notes<'a> {
     head: &'a RequestHead<'a>,
     steps: Vec<Step>,
     rule: Option<RuleRef>,
-    key: Option<Arc<ApiKey>>,
+    key: Option<ApiKey>,
 }
 
 impl Notes<'_> {
@@ -149,7 +149,7 @@ impl Trace for Notes<'_> {
     }
 
     fn caller(&mut self, key: Option<&ApiKey>) {
-        self.key = key.map(|key| Arc::new(key.clone()));
+        self.key = key.cloned();
         let finding = key.map_or_else(
             || "nobody".to_owned(),
             |key| format!("{}, key `{}` ({})", client_name(key), key.id, key.key_type.as_str()),

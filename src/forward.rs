@@ -16,6 +16,7 @@ mod connection;
 mod error;
 mod exchange;
 mod field;
+mod open;
 mod request;
 mod response;
 mod sending;
@@ -34,6 +35,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 pub use error::{BadResponse, ForwardError, RequestBodyError};
+pub use open::{OpenStreams, Registered};
 pub use upgrade::Tunnels;
 
 use crate::admission::Permit;
@@ -99,6 +101,7 @@ struct Shared {
     metrics: WorkerMetrics,
     transport: Transport,
     balance: Balance,
+    streams: Arc<OpenStreams>,
     tunnels: Arc<Tunnels>,
 }
 
@@ -112,18 +115,26 @@ impl Forwarder {
     /// Without any connection yet.
     #[must_use]
     pub fn new(settings: ForwardSettings, metrics: WorkerMetrics) -> Self {
+        let streams = Arc::<OpenStreams>::default();
         Self {
             shared: Arc::new(Shared {
                 settings,
                 metrics,
                 transport: Transport::default(),
                 balance: Balance::default(),
-                tunnels: Arc::default(),
+                tunnels: Arc::new(Tunnels::new(Arc::clone(&streams))),
+                streams,
             }),
         }
     }
 
-    /// The upgraded connections, to count and to cut.
+    /// What is open for longer than a moment, to cut.
+    #[must_use]
+    pub fn streams(&self) -> &Arc<OpenStreams> {
+        &self.shared.streams
+    }
+
+    /// The upgraded connections, to count.
     #[must_use]
     pub fn tunnels(&self) -> &Arc<Tunnels> {
         &self.shared.tunnels
@@ -318,9 +329,9 @@ impl Forwarder {
             .filter(|protocol| protocol.as_bytes().eq_ignore_ascii_case(asked.as_bytes()))
             .ok_or(BadResponse::UnaskedUpgrade)?;
         let connection = connection.ok_or(ForwardError::Closed(None))?;
-        let key_id = permit.key().map(|key| key.id.as_str());
         let idle = permit.endpoint().upstream.timeouts.tunnel;
-        self.shared.tunnels.open(downstream, connection, key_id, permit.key_lifetime(SystemTime::now()), idle);
+        let lifetime = permit.key_lifetime(SystemTime::now());
+        self.shared.tunnels.open(downstream, connection, permit.shown(), lifetime, idle);
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = head.headers;

@@ -12,6 +12,7 @@ mod fault_log;
 mod record;
 mod request_id;
 mod response;
+mod withdrawal;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -37,6 +38,7 @@ pub use fault_log::FaultLog;
 use record::{CountedBody, Record, RecordedBody};
 use request_id::{RequestId, RequestIds};
 use response::Refusal;
+pub use withdrawal::cut_withdrawn;
 
 /// What all workers share and only read while requests are served.
 #[derive(Debug)]
@@ -176,7 +178,7 @@ impl Gateway {
                 host: authority,
                 trusts_peer: seen.trusts_peer,
             };
-            let body = CountedBody::new(body, received);
+            let body = CountedBody::new(body, received, Arc::clone(&self.worker), permit.shown());
             let answer = self.worker.forwarder.send(permit, outgoing, body, upgrade).await;
             record.upstream_answered();
             let answer = answer.map_err(Failure::Upstream)?;
@@ -184,11 +186,13 @@ impl Gateway {
                 // A tunnel outlives its request. If the key was revoked while the upstream thought it over, the tunnel is
                 // not among those that were cut: judge once more, now that it is.
                 let current = self.worker.shared.snapshot.load();
-                let key = record.key().map(|key| key.id.clone());
                 if let Err(refused) = self.judge(parts, &host, peer, &current, seen, SystemTime::now()) {
-                    if let Some(key) = key {
-                        self.worker.forwarder.tunnels().cut_key(key.as_str());
-                    }
+                    let shared = &self.worker.shared;
+                    cut_withdrawn(
+                        std::slice::from_ref(self.worker.forwarder.streams()),
+                        &shared.keys,
+                        &shared.snapshot,
+                    );
                     return Err(refused.into());
                 }
             }

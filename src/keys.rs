@@ -1,16 +1,21 @@
 //! API keys: what we hold about them. Never the secret, only digests.
 //!
-//! An [`ApiKey`] is a value that `config` (later the store) builds and [`KeyTable`] holds. It has a stable public id;
-//! its secrets come and go by rotation, each known by its [digest](crate::credential::KeyDigest) alone.
+//! An [`ApiKey`] is a value that `config` and the store build and [`KeyTable`] holds. It has a stable public id; its
+//! secrets come and go by rotation, each known by its [digest](crate::credential::KeyDigest) alone. What a verdict asks of
+//! a key is mostly the same for all keys of a client: these [terms](KeyTerms) are kept once.
 //!
 //! Nothing here judges whether a key may be used now: that takes the time, and is for `authentication`.
 
 mod table;
+mod terms;
 
-pub use table::{KeyTable, Reconciled, TableEntry};
+pub use table::{KeyTable, Reconciled, SecretTag, TableEntry};
+pub use terms::SharedTerms;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -70,8 +75,20 @@ impl fmt::Debug for Timestamp {
 }
 
 /// The public id of a key, `key_` and random by habit: stable over rotations, safe in logs and headers.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct KeyId(Box<str>);
+///
+/// Up to [`SHORT_ID_BYTES`] it is held in place, which every id that keygate makes is: a copy costs no allocation, and a
+/// table of a million keys no million pieces of memory.
+#[derive(Clone)]
+pub struct KeyId(IdText);
+
+/// The longest id that needs no memory of its own.
+const SHORT_ID_BYTES: usize = 22;
+
+#[derive(Clone)]
+enum IdText {
+    Short { length: u8, bytes: [u8; SHORT_ID_BYTES] },
+    Long(Arc<str>),
+}
 
 impl KeyId {
     /// Takes the text as it stands, if it is a header-safe word of at most 128 bytes.
@@ -80,19 +97,50 @@ impl KeyId {
     /// The first thing about the text that keeps it from being one.
     pub fn parse(text: &str) -> Result<Self, crate::client::InvalidWord> {
         crate::client::check_word(text)?;
-        Ok(Self(text.into()))
+        let mut bytes = [0; SHORT_ID_BYTES];
+        Ok(Self(match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(text.as_bytes());
+                IdText::Short { length, bytes }
+            }
+            _ => IdText::Long(text.into()),
+        }))
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            // It was text when it came in.
+            IdText::Short { length, bytes } => str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
+            IdText::Long(text) => text,
+        }
+    }
+}
+
+impl PartialEq for KeyId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for KeyId {}
+
+impl Hash for KeyId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
     }
 }
 
@@ -103,15 +151,30 @@ pub struct SecretRecord {
     pub digest: KeyDigest,
     /// Set when a rotation has replaced this secret: from this moment on it is refused.
     pub valid_until: Option<Timestamp>,
+    /// It has not been used yet, and whoever waits for its first use wants to know.
+    pub is_pending: bool,
 }
 
-/// What a verdict needs to know of a key.
+impl SecretRecord {
+    /// A secret without an end.
+    #[must_use]
+    pub fn new(digest: KeyDigest) -> Self {
+        Self { digest, valid_until: None, is_pending: false }
+    }
+}
+
+/// Who may change a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyOrigin {
+    /// It stands in a file: whoever edits that.
+    File,
+    /// It stands in the store: whoever has an admin token.
+    Store,
+}
+
+/// What a verdict asks of a key, its id and its times excepted: the same for most keys of a client, and shared by them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKey {
-    /// Stable public id.
-    pub id: KeyId,
-    /// What people call it; unique among the keys of one tenant.
-    pub name: Box<str>,
+pub struct KeyTerms {
     /// Whose key it is.
     pub client: Arc<Client>,
     /// Secret or publishable.
@@ -120,23 +183,46 @@ pub struct ApiKey {
     pub environment: Option<Environment>,
     /// A key that is not active is refused like one that does not exist.
     pub active: bool,
-    /// Refused before this moment.
-    pub not_before: Option<Timestamp>,
-    /// Refused at this moment and after it.
-    pub expires_at: Option<Timestamp>,
     /// What the key may do, at most; the client's grants are the other bound.
     pub grants: Grants,
     /// Networks it may be used from; any if empty.
     pub networks: Box<[IpNet]>,
     /// Web origins it may be used from (publishable keys), in lower case; any if empty.
     pub origins: Box<[Box<str>]>,
+    /// Where it stands.
+    pub origin: KeyOrigin,
 }
 
-/// A key together with the secrets that stand for it.
+/// What a verdict needs to know of a key: its [terms](KeyTerms), which it has in common with others, and what is its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Stable public id.
+    pub id: KeyId,
+    /// Refused before this moment.
+    pub not_before: Option<Timestamp>,
+    /// Refused at this moment and after it.
+    pub expires_at: Option<Timestamp>,
+    /// The rest.
+    pub terms: Arc<KeyTerms>,
+}
+
+impl Deref for ApiKey {
+    type Target = KeyTerms;
+
+    fn deref(&self) -> &KeyTerms {
+        &self.terms
+    }
+}
+
+/// A key together with the secrets that stand for it, and what people call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRecord {
     /// The key.
-    pub key: Arc<ApiKey>,
+    pub key: ApiKey,
+    /// What people call it; unique among the keys of one tenant.
+    pub name: Box<str>,
+    /// What it is for.
+    pub description: Option<Box<str>>,
     /// At least one, unless the key cannot be used at all.
     pub secrets: Vec<SecretRecord>,
 }
@@ -147,7 +233,7 @@ pub(crate) mod testing {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use super::{ApiKey, KeyId, KeyRecord, SecretRecord};
+    use super::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyTerms, SecretRecord};
     use crate::client::{Client, ClientId, ClientType, Grants, KeyType};
     use crate::credential::{KeyDigest, Secret};
 
@@ -168,26 +254,30 @@ pub(crate) mod testing {
 
     /// An active secret key of this client, good everywhere and for ever.
     pub(crate) fn api_key(id: &str, client: Client) -> ApiKey {
-        ApiKey {
-            id: KeyId::parse(id).unwrap(),
-            name: id.into(),
+        api_key_with(id, client, |_| ())
+    }
+
+    /// The same with its terms changed.
+    pub(crate) fn api_key_with(id: &str, client: Client, change: impl FnOnce(&mut KeyTerms)) -> ApiKey {
+        let mut terms = KeyTerms {
             client: Arc::new(client),
             key_type: KeyType::Secret,
             environment: None,
             active: true,
-            not_before: None,
-            expires_at: None,
             grants: Grants::Unrestricted,
             networks: Box::default(),
             origins: Box::default(),
-        }
+            origin: KeyOrigin::File,
+        };
+        change(&mut terms);
+        ApiKey { id: KeyId::parse(id).unwrap(), not_before: None, expires_at: None, terms: Arc::new(terms) }
     }
 
     /// This key with secrets given in plain, each by its BLAKE3 digest and without an end.
     pub(crate) fn record(key: ApiKey, secrets: &[&str]) -> KeyRecord {
         let digest = |text: &&str| KeyDigest::blake3(&Secret::borrowed(text.as_bytes()));
-        let secrets = secrets.iter().map(|text| SecretRecord { digest: digest(text), valid_until: None }).collect();
-        KeyRecord { key: Arc::new(key), secrets }
+        let secrets = secrets.iter().map(|text| SecretRecord::new(digest(text))).collect();
+        KeyRecord { name: key.id.as_str().into(), description: None, key, secrets }
     }
 }
 
@@ -216,5 +306,18 @@ mod tests {
         }
         assert_eq!(Timestamp::from(UNIX_EPOCH), Timestamp::from_millis(0));
         assert_eq!(Timestamp::from(UNIX_EPOCH - std::time::Duration::from_millis(5)), Timestamp::from_millis(-5));
+    }
+
+    #[test]
+    fn an_id_is_the_same_text_in_either_form() {
+        for length in [1, 21, SHORT_ID_BYTES, SHORT_ID_BYTES + 1, 128] {
+            let text = "k".repeat(length);
+            let id = KeyId::parse(&text).unwrap();
+            assert_eq!((id.as_str(), id.to_string()), (text.as_str(), text.clone()));
+            assert_eq!(matches!(id.0, IdText::Short { .. }), length <= SHORT_ID_BYTES);
+            assert!(id == KeyId::parse(&text).unwrap() && id != KeyId::parse("other").unwrap());
+        }
+        assert_eq!(size_of::<KeyId>(), 24);
+        assert!(KeyId::parse("").is_err() && KeyId::parse(&"k".repeat(129)).is_err());
     }
 }

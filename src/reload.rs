@@ -92,12 +92,12 @@ pub struct Reloader {
     pub masks: Masks,
     /// The last configuration that was read could not be used; `false` at first.
     pub is_rejected: bool,
-    /// Told which keys are in force whenever they changed: what keys that are gone have opened is to be closed.
+    /// Told whenever keys changed: what keys that are gone have opened is to be closed.
     pub keys_changed: KeysChanged,
 }
 
 /// See [`Reloader::keys_changed`].
-pub type KeysChanged = Box<dyn Fn(&[KeyRecord]) + Send>;
+pub type KeysChanged = Arc<dyn Fn() + Send + Sync>;
 
 /// Wakes the reloader's thread.
 #[derive(Debug, Clone)]
@@ -196,13 +196,15 @@ impl Reloader {
         report_certificates(&self.metrics, &self.certificates);
         self.keys.set_pepper(loaded.pepper);
         let mut changed = self.keys.restrict(&loaded.keys);
-        (self.keys_changed)(&loaded.keys);
+        (self.keys_changed)();
         let (generation, digest) = (loaded.snapshot.generation, loaded.snapshot.content_digest.clone());
         let endpoints = loaded.snapshot.router.endpoints().len();
         let difference = endpoint_changes(&before, &loaded.snapshot);
         self.masks.set(loaded.key_prefixes.iter().map(|entry| &*entry.prefix));
         self.snapshot.publish(loaded.snapshot);
         changed.added = self.keys.extend(&loaded.keys);
+        // The environment may be another one.
+        (self.keys_changed)();
 
         self.health.published(generation, &digest, SystemTime::now());
         self.health.reload_finished(ReloadOutcome::Applied, SystemTime::now());

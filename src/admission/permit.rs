@@ -9,7 +9,7 @@ use http::HeaderName;
 use crate::client::User;
 use crate::credential::CredentialSource;
 use crate::identity::Identified;
-use crate::keys::{ApiKey, Timestamp};
+use crate::keys::{ApiKey, TableEntry, Timestamp};
 use crate::policy::TenantBinding;
 use crate::routing::{Endpoint, Rule, RuleRef};
 use crate::snapshot::Snapshot;
@@ -37,7 +37,7 @@ pub struct Permit {
     pub(super) rule: RuleRef,
     /// The canonical path, if it differs from the one that was sent.
     pub(super) changed_path: Option<Box<str>>,
-    pub(super) key: Option<Arc<ApiKey>>,
+    pub(super) shown: Option<TableEntry>,
     pub(super) user: Option<User>,
     pub(super) is_backoffice: bool,
     pub(super) credential_use: CredentialUse,
@@ -73,14 +73,23 @@ impl Permit {
 
     /// The key that was shown; nobody's on an open endpoint.
     #[must_use]
-    pub fn key(&self) -> Option<&Arc<ApiKey>> {
-        self.key.as_ref()
+    pub fn key(&self) -> Option<&ApiKey> {
+        self.shown.as_ref().map(|shown| &shown.key)
     }
 
-    /// How long the key is still good, if it says so: what it opened must not outlive it.
+    /// The key with the secret that was shown.
+    #[must_use]
+    pub fn shown(&self) -> Option<&TableEntry> {
+        self.shown.as_ref()
+    }
+
+    /// How long the key and the secret that was shown are still good, if they have an end: what they opened must not
+    /// outlive them.
     #[must_use]
     pub fn key_lifetime(&self, now: SystemTime) -> Option<Duration> {
-        let left = self.key()?.expires_at?.as_millis().saturating_sub(Timestamp::from(now).as_millis());
+        let shown = self.shown()?;
+        let end = [shown.key.expires_at, shown.valid_until].into_iter().flatten().min()?;
+        let left = end.as_millis().saturating_sub(Timestamp::from(now).as_millis());
         Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
     }
 
@@ -121,7 +130,7 @@ impl Permit {
     /// Who is calling, as the upstream is to be told.
     #[must_use]
     pub fn identified(&self) -> Identified<'_> {
-        Identified { key: self.key.as_deref(), user: self.user.as_ref(), is_backoffice: self.is_backoffice }
+        Identified { key: self.key(), user: self.user.as_ref(), is_backoffice: self.is_backoffice }
     }
 }
 
@@ -133,7 +142,7 @@ impl Permit {
             snapshot,
             rule: RuleRef { endpoint, route: None },
             changed_path: None,
-            key: None,
+            shown: None,
             user: None,
             is_backoffice: false,
             credential_use: CredentialUse::AuthorizationIsNotOurs,
@@ -143,8 +152,12 @@ impl Permit {
     }
 
     /// The same with a key, shown in `Authorization` or elsewhere.
-    pub(crate) fn with_key(self, key: Arc<ApiKey>, credential_use: CredentialUse) -> Self {
-        Self { key: Some(key), credential_use, ..self }
+    pub(crate) fn with_key(self, key: ApiKey, credential_use: CredentialUse) -> Self {
+        let secret = crate::keys::SecretTag::of(&crate::credential::KeyDigest::blake3(
+            &crate::credential::Secret::borrowed(b"kg_test"),
+        ));
+        let shown = TableEntry { key, secret, valid_until: None, is_pending: false };
+        Self { shown: Some(shown), credential_use, ..self }
     }
 
     /// The same with a path that differs from the one that was sent.

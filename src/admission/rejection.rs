@@ -3,8 +3,6 @@
 //! One enum, one stable code each: the same in log and metric and, wherever it tells an attacker nothing, in the answer.
 //! The status belongs to HTTP and is chosen in `gateway::response`, the one table of statuses and texts.
 
-use std::sync::Arc;
-
 use http::Method;
 
 use crate::authentication::KeyFault;
@@ -95,7 +93,7 @@ pub struct Refused {
     /// The rule that governs the request, if one was found.
     pub rule: Option<RuleRef>,
     /// The key that was shown, if it is known, good or not.
-    pub key: Option<Arc<ApiKey>>,
+    pub key: Option<ApiKey>,
     /// Index of the source it stood in.
     pub source: Option<usize>,
 }

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::client::Client;
 use crate::credential::{KeyDigest, MAX_SECRET_BYTES};
-use crate::keys::testing::{api_key, client};
-use crate::keys::{KeyRecord, SecretRecord};
+use crate::keys::testing::{api_key, client, record};
+use crate::keys::{ApiKey, KeyRecord, KeyTerms};
 
 /// The moment at which every test asks.
 const NOW: i64 = 1_700_000_000_000;
@@ -12,13 +14,26 @@ type Harm = fn(&mut ApiKey, &mut Option<Timestamp>);
 
 /// In the order in which they are reported when several hold.
 const HARMS: [(KeyFault, Harm); 6] = [
-    (KeyFault::ClientDisabled, |key, _| key.client = Arc::new(Client { active: false, ..client("c", "cms") })),
-    (KeyFault::Disabled, |key, _| key.active = false),
+    (KeyFault::ClientDisabled, |key, _| terms(key).client = Arc::new(Client { active: false, ..client("c", "cms") })),
+    (KeyFault::Disabled, |key, _| terms(key).active = false),
     (KeyFault::NotYetValid, |key, _| key.not_before = moment(1)),
     (KeyFault::Expired, |key, _| key.expires_at = moment(0)),
     (KeyFault::Superseded, |_, valid_until| *valid_until = moment(0)),
-    (KeyFault::WrongEnvironment, |key, _| key.environment = Some(environment("test"))),
+    (KeyFault::WrongEnvironment, |key, _| terms(key).environment = Some(environment("test"))),
 ];
+
+fn terms(key: &mut ApiKey) -> &mut KeyTerms {
+    Arc::make_mut(&mut key.terms)
+}
+
+/// A table with this key, shown by `sk_1`.
+fn table_of(key: ApiKey, valid_until: Option<Timestamp>) -> KeyTable {
+    let table = KeyTable::new();
+    let mut record: KeyRecord = record(key, &["sk_1"]);
+    record.secrets[0].valid_until = valid_until;
+    table.put(&record);
+    table
+}
 
 fn moment(after_now: i64) -> Option<Timestamp> {
     Some(Timestamp::from_millis(NOW + after_now))
@@ -37,16 +52,14 @@ fn shown_to(here: Option<&Environment>, harms: &[Harm]) -> Result<(), KeyFault> 
     let (mut key, mut valid_until) = (api_key("key_1", client("c", "cms")), None);
     harms.iter().for_each(|harm| harm(&mut key, &mut valid_until));
     let secret = Secret::borrowed(b"sk_1");
-    let table = KeyTable::new();
-    let secrets = vec![SecretRecord { digest: KeyDigest::blake3(&secret), valid_until }];
-    table.upsert(&KeyRecord { key: Arc::new(key.clone()), secrets }, &[]);
+    let table = table_of(key.clone(), valid_until);
     match authenticate(&secret, &table, here, Timestamp::from_millis(NOW)) {
         Ok(found) => {
-            assert_eq!(*found, key);
+            assert_eq!((found.key, found.valid_until), (key, valid_until));
             Ok(())
         }
         Err((fault, found)) => {
-            assert_eq!(found.as_deref(), Some(&key), "a known key is named for the log");
+            assert_eq!(found.as_ref(), Some(&key), "a known key is named for the log");
             Err(fault)
         }
     }
@@ -95,8 +108,8 @@ fn bounds_in_time_are_judged_to_the_millisecond() {
 
 #[test]
 fn a_key_is_good_in_its_own_environment_only() {
-    let in_test: Harm = |key, _| key.environment = Some(environment("test"));
-    let test_in_capitals: Harm = |key, _| key.environment = Some(environment("Test"));
+    let in_test: Harm = |key, _| terms(key).environment = Some(environment("test"));
+    let test_in_capitals: Harm = |key, _| terms(key).environment = Some(environment("Test"));
     for (here, harms, expected) in [
         (Some("test"), &[in_test][..], Ok(())),
         (Some("live"), &[in_test], Err(KeyFault::WrongEnvironment)),
@@ -126,13 +139,30 @@ fn a_key_expires_while_the_process_runs() {
     let mut key = api_key("key_1", client("c", "cms"));
     key.expires_at = moment(0);
     let secret = Secret::borrowed(b"sk_1");
-    let table = KeyTable::new();
-    let secrets = vec![SecretRecord { digest: KeyDigest::blake3(&secret), valid_until: None }];
-    table.upsert(&KeyRecord { key: Arc::new(key), secrets }, &[]);
+    let table = table_of(key, None);
     let at = |after| authenticate(&secret, &table, None, Timestamp::from_millis(NOW + after)).map_err(|(why, _)| why);
     assert!(at(-1).is_ok());
     assert_eq!(at(0), Err(KeyFault::Expired));
     assert_eq!(at(1), Err(KeyFault::Expired));
     // A clock that was set back does not matter to the table either.
     assert!(at(-1).is_ok());
+}
+
+#[test]
+fn what_a_key_has_opened_stays_open_as_long_as_the_key_and_its_secret_are_good() {
+    let now = Timestamp::from_millis(NOW);
+    let tag = SecretTag::of(&KeyDigest::blake3(&Secret::borrowed(b"sk_1")));
+    let here = environment("live");
+    let stays =
+        |table: &KeyTable, id: &str, tag| is_still_good(&KeyId::parse(id).unwrap(), tag, table, Some(&here), now);
+    let table = table_of(api_key("key_1", client("c", "cms")), None);
+    assert!(stays(&table, "key_1", tag));
+    assert!(!stays(&table, "key_2", tag), "another key has the secret now");
+    let other = SecretTag::of(&KeyDigest::blake3(&Secret::borrowed(b"sk_2")));
+    assert!(!stays(&table, "key_1", other), "the key has not this secret any more");
+    for (fault, harm) in HARMS {
+        let (mut key, mut valid_until) = (api_key("key_1", client("c", "cms")), None);
+        harm(&mut key, &mut valid_until);
+        assert!(!stays(&table_of(key, valid_until), "key_1", tag), "{fault:?}");
+    }
 }

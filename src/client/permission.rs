@@ -120,7 +120,7 @@ impl fmt::Debug for Permission {
 }
 
 /// What somebody was granted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Grants {
     /// No permission was stated: no limit by permission. Endpoint rules still apply.
     #[default]

@@ -152,6 +152,9 @@ pub enum RequestBodyError {
     /// The caller left before it was complete.
     #[error("the caller left before it was complete")]
     Closed(#[source] Option<Cause>),
+    /// The caller's key was taken out of force.
+    #[error("the caller's key is not good any more")]
+    KeyWithdrawn,
     /// Its framing is malformed, or it is not as long as was announced.
     #[error("it is malformed")]
     Malformed(#[source] Option<Cause>),
@@ -176,6 +179,7 @@ impl RequestBodyError {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::KeyWithdrawn => StatusCode::UNAUTHORIZED,
             Self::Closed(_) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -185,6 +189,7 @@ impl RequestBodyError {
             Self::TooLarge => "body_too_large",
             Self::TimedOut => "body_timeout",
             Self::Closed(_) => "downstream_closed",
+            Self::KeyWithdrawn => "key_withdrawn",
             Self::Malformed(_) => "body_malformed",
         }
     }

@@ -124,7 +124,7 @@ fn permit(endpoint: Endpoint) -> Permit {
 
 /// The same for a caller with the key `key_1` of the client `ann`, of type `cms`.
 fn known(permit: Permit, credential_use: CredentialUse) -> Permit {
-    permit.with_key(Arc::new(api_key("key_1", client("ann", "cms"))), credential_use)
+    permit.with_key(api_key("key_1", client("ann", "cms")), credential_use)
 }
 
 fn peer() -> Peer {

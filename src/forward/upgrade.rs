@@ -6,13 +6,12 @@
 //!
 //! A tunnel holds no buffer while nothing moves. Nothing here looks at the bytes.
 //!
-//! The tasks belong to [`Tunnels`]: whoever shuts down cuts them and waits for [`Tunnels::closed`].
+//! The tasks belong to [`Tunnels`]: whoever shuts down cuts the [streams](OpenStreams) and waits for [`Tunnels::closed`].
 
-use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,10 +19,12 @@ use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::connection::{Connection, Timer};
+use super::open::OpenStreams;
+use crate::keys::TableEntry;
 
 /// What is moved in one step.
 const STEP: usize = 8 * 1024;
@@ -31,56 +32,22 @@ const STEP: usize = 8 * 1024;
 /// The open tunnels of one worker.
 #[derive(Debug)]
 pub struct Tunnels {
-    register: Mutex<Register>,
+    streams: Arc<OpenStreams>,
+    /// Of the tasks, which end a moment after their streams are cut.
     count: watch::Sender<usize>,
 }
 
-#[derive(Debug, Default)]
-struct Register {
-    next: u64,
-    is_closing: bool,
-    open: HashMap<u64, Open>,
-}
-
-#[derive(Debug)]
-struct Open {
-    key: Option<Box<str>>,
-    /// Dropping it cuts the tunnel.
-    _cut: oneshot::Sender<()>,
-}
-
-impl Default for Tunnels {
-    fn default() -> Self {
-        Self { register: Mutex::default(), count: watch::Sender::new(0) }
-    }
-}
-
 impl Tunnels {
+    /// Tunnels that are registered here.
+    #[must_use]
+    pub fn new(streams: Arc<OpenStreams>) -> Self {
+        Self { streams, count: watch::Sender::new(0) }
+    }
+
     /// How many are open.
     #[must_use]
     pub fn count(&self) -> usize {
         *self.count.borrow()
-    }
-
-    /// Cuts all of them, and every one that is opened from now on.
-    pub fn cut_all(&self) {
-        let mut register = self.register();
-        register.is_closing = true;
-        register.open.clear();
-    }
-
-    /// Cuts those that were opened with this key (by its public id), and says how many there were.
-    pub fn cut_key(&self, key_id: &str) -> usize {
-        self.cut_unless(|key| key != key_id)
-    }
-
-    /// Cuts those whose key (by its public id) is not good any more, and says how many there were. Tunnels without a key
-    /// stay.
-    pub fn cut_unless(&self, is_good: impl Fn(&str) -> bool) -> usize {
-        let mut register = self.register();
-        let before = register.open.len();
-        register.open.retain(|_, tunnel| tunnel.key.as_deref().is_none_or(&is_good));
-        before - register.open.len()
     }
 
     /// Returns when none is open.
@@ -95,49 +62,31 @@ impl Tunnels {
         self: &Arc<Self>,
         downstream: OnUpgrade,
         upstream: Box<Connection>,
-        key_id: Option<&str>,
+        shown: Option<&TableEntry>,
         lifetime: Option<Duration>,
         idle: Duration,
     ) {
-        let (cut, is_cut) = oneshot::channel();
-        let id = {
-            let mut register = self.register();
-            if register.is_closing {
-                return;
-            }
-            let id = register.next;
-            register.next += 1;
-            register.open.insert(id, Open { key: key_id.map(Into::into), _cut: cut });
-            id
-        };
+        let Some(mut registered) = self.streams.register(shown) else { return };
         self.count.send_modify(|count| *count += 1);
-        let registered = Registered { tunnels: self.clone(), id };
+        let counted = Counted(Arc::clone(self));
         tokio::spawn(async move {
-            let _registered = registered;
+            let _counted = counted;
             tokio::select! {
                 // Whether it was cut, has ended or has failed: both connections are dropped here, and so closed.
-                _ = is_cut => {}
+                () = registered.cut() => {}
                 () = end_of(lifetime) => {}
                 _ = run(downstream, upstream, idle) => {}
             }
         });
     }
-
-    fn register(&self) -> MutexGuard<'_, Register> {
-        self.register.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Takes a tunnel off the register when its task ends, however it ends.
-struct Registered {
-    tunnels: Arc<Tunnels>,
-    id: u64,
-}
+/// Counts a tunnel out when its task ends, however it ends.
+struct Counted(Arc<Tunnels>);
 
-impl Drop for Registered {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.tunnels.register().open.remove(&self.id);
-        self.tunnels.count.send_modify(|count| *count -= 1);
+        self.0.count.send_modify(|count| *count -= 1);
     }
 }
 

@@ -15,12 +15,14 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::withdrawal::Withdrawal;
 use super::{Seen, Worker};
 use crate::admission::{Admitted, Permit, Preflight, Refused};
 use crate::body::{Body, BodyError};
-use crate::keys::ApiKey;
+use crate::forward::RequestBodyError;
+use crate::keys::{ApiKey, TableEntry};
 use crate::routing::{Endpoint, RuleRef};
-use crate::server::{Peer, RequestBody, RequestBodyError};
+use crate::server::{Peer, RequestBody};
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::{AccessLog, AccessRecord};
 use crate::telemetry::metrics::RequestSample;
@@ -146,9 +148,17 @@ impl Record {
     /// The key that was shown, if it is known.
     pub(super) fn key(&self) -> Option<&ApiKey> {
         match &self.outcome {
-            Outcome::Admitted(permit) => permit.key().map(|key| &**key),
-            Outcome::Refused(refused) => refused.key.as_deref(),
+            Outcome::Admitted(permit) => permit.key(),
+            Outcome::Refused(refused) => refused.key.as_ref(),
             Outcome::Preflight(_) | Outcome::Open => None,
+        }
+    }
+
+    /// The key of a request that was admitted, with the secret that was shown.
+    fn shown(&self) -> Option<&TableEntry> {
+        match &self.outcome {
+            Outcome::Admitted(permit) => permit.shown(),
+            Outcome::Refused(_) | Outcome::Preflight(_) | Outcome::Open => None,
         }
     }
 
@@ -178,6 +188,7 @@ impl Record {
             snapshot,
             status,
             bytes: 0,
+            withdrawal: Withdrawal::default(),
         });
         response.map(|body| RecordedBody { body, ending: Some(ending) })
     }
@@ -239,6 +250,7 @@ struct Ending {
     method: Method,
     status: StatusCode,
     bytes: u64,
+    withdrawal: Withdrawal,
 }
 
 impl Ending {
@@ -324,19 +336,38 @@ fn trace_id(traceparent: &[u8]) -> Option<&str> {
     id.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(id)
 }
 
+/// The code of an answer that was cut because the key that opened it is not good any more.
+const KEY_WITHDRAWN: &str = "key_withdrawn";
+
 /// The status in the log of a response that its caller did not wait for.
 const CALLER_LEFT: u16 = 499;
 
-/// A request's body that counts its bytes.
+/// A request's body that counts its bytes and ends with the key that was shown.
 #[derive(Debug)]
 pub(super) struct CountedBody {
     body: RequestBody,
     received: Option<Arc<AtomicU64>>,
+    /// Only where there is a body to be cut.
+    worker: Option<Arc<Worker>>,
+    shown: Option<TableEntry>,
+    withdrawal: Withdrawal,
 }
 
 impl CountedBody {
-    pub(super) fn new(body: RequestBody, received: Option<Arc<AtomicU64>>) -> Self {
-        Self { body, received }
+    pub(super) fn new(
+        body: RequestBody,
+        received: Option<Arc<AtomicU64>>,
+        worker: Arc<Worker>,
+        shown: Option<&TableEntry>,
+    ) -> Self {
+        let has_body = !body.is_end_stream();
+        Self {
+            body,
+            received,
+            worker: has_body.then_some(worker),
+            shown: shown.filter(|_| has_body).cloned(),
+            withdrawal: Withdrawal::default(),
+        }
     }
 }
 
@@ -348,13 +379,20 @@ impl HttpBody for CountedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let (Some(received), Some(Ok(frame))) = (&self.received, &frame)
+        let this = &mut *self;
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if let Some(worker) = &this.worker
+            && this.withdrawal.poll(worker, this.shown.as_ref(), frame.is_pending(), context).is_ready()
+        {
+            return Poll::Ready(Some(Err(RequestBodyError::KeyWithdrawn)));
+        }
+        let frame = ready!(frame);
+        if let (Some(received), Some(Ok(frame))) = (&this.received, &frame)
             && let Some(data) = frame.data_ref()
         {
             received.fetch_add(data.len() as u64, Ordering::Relaxed);
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError::from)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -389,7 +427,19 @@ impl HttpBody for RecordedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let this = &mut *self;
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if let Some(ending) = &mut this.ending
+            && let Ending { record, withdrawal, .. } = &mut **ending
+            && withdrawal.poll(&record.worker, record.shown(), frame.is_pending(), context).is_ready()
+        {
+            record.code = Some(KEY_WITHDRAWN);
+            this.finish(false);
+            // The upstream is let go of at once.
+            this.body = Body::Empty;
+            return Poll::Ready(Some(Err(BodyError::new("the caller's key is not good any more"))));
+        }
+        let frame = ready!(frame);
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(ending)) = (frame.data_ref(), &mut self.ending) {

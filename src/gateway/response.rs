@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::admission::Rejection;
 use crate::credential::{CredentialSource, Extractor, MalformedCredential};
-use crate::forward::ForwardError;
+use crate::forward::{ForwardError, RequestBodyError};
 use crate::policy::Denial;
 use crate::routing::{ErrorFormat, ErrorStyle};
 use crate::server::Violation;
@@ -211,6 +211,9 @@ impl Refusal {
 
     /// An upstream's fault. The caller is told what it means for the caller; what exactly went wrong is for the log.
     pub(super) fn of_upstream(fault: &ForwardError) -> Self {
+        if let ForwardError::RequestBody(RequestBodyError::KeyWithdrawn) = fault {
+            return Self { exact_code: fault.code(), ..Self::rejected() };
+        }
         let code = match fault {
             ForwardError::NoServer => "upstream_unavailable",
             ForwardError::ConnectRefused(_) | ForwardError::ConnectFailed(_) | ForwardError::Tls(_) => {

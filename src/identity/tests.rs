@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::client::{Environment, Grants, Permission, Tenant};
-use crate::keys::testing::{api_key, client};
+use crate::keys::testing::{api_key, api_key_with, client};
 
 const ANONYMOUS: Identified<'_> = Identified { key: None, user: None, is_backoffice: false };
 
@@ -32,9 +32,7 @@ fn full_key() -> ApiKey {
     client.tenant = Some(Tenant::parse("t1").unwrap());
     client.groups = groups(&["gold", "eu"]);
     client.grants = Grants::Listed(["orders.read", "users:list"].map(|p| Permission::parse(p).unwrap()).into());
-    let mut key = api_key("key_1", client);
-    key.environment = Some(Environment::parse("live").unwrap());
-    key
+    api_key_with("key_1", client, |terms| terms.environment = Some(Environment::parse("live").unwrap()))
 }
 
 #[test]

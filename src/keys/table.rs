@@ -1,34 +1,62 @@
 //! The API keys in force, found by digest.
 //!
-//! [`KeyTable::lookup`] is called once for each request that shows a credential; [`KeyTable::reconcile`] when a whole
-//! set of keys was read, [`KeyTable::upsert`] and [`KeyTable::remove`] when one key changed. A lookup sees either the
-//! old or the new form of a key, never half of one, and the table is never empty on the way from one set to the next.
+//! [`KeyTable::lookup`] is called once for each request that shows a credential; [`KeyTable::reconcile`] when the keys
+//! files were read, [`KeyTable::put`] and [`KeyTable::remove`] when one key of the store changed, and
+//! [`KeyTable::set_client`] when a client did, whatever the number of its keys. A lookup sees either the old or the new
+//! form of a key, never half of one, and the table is never empty on the way from one set to the next.
 //!
 //! Nothing here judges a key: whether it has expired is for `authentication`, which knows the time. Secrets do not stay
 //! here, only their digests: the lookup makes the digest of what was shown in each scheme that the table holds, hit or
 //! miss, so that a known and an unknown key cost the same.
 //!
+//! A million keys must fit into little memory, so an entry is 64 bytes and shares with others what it can. Of a digest
+//! the table keeps 184 of 256 bits; to find another text with the same ones is as hopeless as to guess the key.
+//!
 //! A lookup clones its result out of the map's lock, so that no caller can block a writer. Returning a borrowed entry
 //! looks cheaper and can deadlock.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 
-use super::{ApiKey, KeyRecord, SecretRecord, Timestamp};
+use super::terms::ByValue;
+use super::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyTerms, SecretRecord, Timestamp};
+use crate::client::{Client, ClientId};
 use crate::credential::{DigestScheme, KeyDigest, MAX_SECRET_BYTES, Pepper, Secret};
 
+/// Parts of the map that grow and are locked each for itself: so many that one of them grows in less than a millisecond
+/// among a million keys.
+const SHARDS: usize = 128;
+
 /// What a lookup finds: a key, and how long the secret that was shown stands for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableEntry {
     /// The key.
-    pub key: Arc<ApiKey>,
+    pub key: ApiKey,
+    /// Which of its secrets was shown.
+    pub secret: SecretTag,
     /// Set when a rotation has replaced the secret that was shown.
     pub valid_until: Option<Timestamp>,
+    /// The secret waits for its first use.
+    pub is_pending: bool,
+}
+
+/// Tells the secrets of one key apart, and is worth nothing elsewhere: the first eight bytes of a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SecretTag(u64);
+
+impl SecretTag {
+    /// The tag of a digest.
+    #[must_use]
+    pub fn of(digest: &KeyDigest) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
+        Self(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+    }
 }
 
 /// What [`KeyTable::reconcile`] changed, in secrets.
@@ -43,20 +71,163 @@ pub struct Reconciled {
 }
 
 /// The keys in force. Shared by all workers; written only when keys change.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeyTable {
-    entries: DashMap<KeyDigest, TableEntry, BuildHasherDefault<DigestHasher>>,
+    entries: DashMap<SecretTag, Box<Slot>, BuildHasherDefault<TagHasher>>,
+    /// Held for each single change, so that no two mix; never while many are looked through.
+    terms: Mutex<Terms>,
     /// One bit per [`DigestScheme`] that was ever present.
     schemes: AtomicU8,
     pepper: ArcSwapOption<Pepper>,
     is_loaded: AtomicBool,
 }
 
+/// Terms as the entries hold them: swapped in place when their client changes, for all keys at once.
+type TermsCell = ArcSwap<KeyTerms>;
+
+/// The terms in use, by client.
+type Terms = HashMap<ClientId, ClientTerms>;
+
+#[derive(Debug)]
+struct ClientTerms {
+    client: Arc<Client>,
+    cells: HashMap<ByValue, Arc<TermsCell>>,
+}
+
+/// One secret and its key.
+#[derive(Debug)]
+struct Slot {
+    /// The fifteen bytes of the digest behind those that are the tag.
+    rest: [u8; 15],
+    scheme: DigestScheme,
+    expires_at: PackedMoment,
+    id: KeyId,
+    terms: Arc<TermsCell>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few entries have.
+#[derive(Debug, Default)]
+struct Rare {
+    not_before: Option<Timestamp>,
+    valid_until: Option<Timestamp>,
+    is_pending: bool,
+    /// Another secret with the same tag. Chance alone makes one in a hundred billion tables of a million keys.
+    next: Option<Box<Slot>>,
+}
+
+/// A moment after 1970, or none, in six bytes: good for 8,900 years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PackedMoment([u8; 6]);
+
+impl PackedMoment {
+    fn pack(moment: Option<Timestamp>) -> Self {
+        let millis = moment.map_or(0, |moment| moment.as_millis().clamp(1, (1 << 48) - 1));
+        let [bytes @ .., _, _] = millis.to_le_bytes();
+        Self(bytes)
+    }
+
+    fn unpack(self) -> Option<Timestamp> {
+        let [a, b, c, d, e, f] = self.0;
+        match i64::from_le_bytes([a, b, c, d, e, f, 0, 0]) {
+            0 => None,
+            millis => Some(Timestamp::from_millis(millis)),
+        }
+    }
+}
+
+impl Slot {
+    fn new(key: &ApiKey, secret: &SecretRecord, terms: Arc<TermsCell>) -> Self {
+        let has_rare = key.not_before.is_some() || secret.valid_until.is_some() || secret.is_pending;
+        let rare = Rare {
+            not_before: key.not_before,
+            valid_until: secret.valid_until,
+            is_pending: secret.is_pending,
+            next: None,
+        };
+        Self {
+            rest: rest_of(&secret.digest),
+            scheme: secret.digest.scheme(),
+            expires_at: PackedMoment::pack(key.expires_at),
+            id: key.id.clone(),
+            terms,
+            rare: has_rare.then(|| Box::new(rare)),
+        }
+    }
+
+    fn is_of(&self, digest: &KeyDigest) -> bool {
+        self.scheme == digest.scheme() && constant_time_eq(&self.rest, &rest_of(digest))
+    }
+
+    fn next(&self) -> Option<&Slot> {
+        self.rare.as_deref()?.next.as_deref()
+    }
+
+    fn take_next(&mut self) -> Option<Box<Slot>> {
+        self.rare.as_deref_mut()?.next.take()
+    }
+
+    fn put_next(&mut self, next: Option<Box<Slot>>) {
+        if next.is_some() {
+            self.rare.get_or_insert_default().next = next;
+        }
+    }
+
+    fn entry(&self, secret: SecretTag) -> TableEntry {
+        let rare = self.rare.as_deref();
+        TableEntry {
+            key: ApiKey {
+                id: self.id.clone(),
+                not_before: rare.and_then(|rare| rare.not_before),
+                expires_at: self.expires_at.unpack(),
+                terms: self.terms.load_full(),
+            },
+            secret,
+            valid_until: rare.and_then(|rare| rare.valid_until),
+            is_pending: rare.is_some_and(|rare| rare.is_pending),
+        }
+    }
+
+    /// Whether this is what a key and one of its secrets would be.
+    fn stands_for(&self, key: &ApiKey, secret: &SecretRecord) -> bool {
+        let held = self.entry(SecretTag::of(&secret.digest));
+        held.key.id == key.id
+            && held.key.not_before == key.not_before
+            && self.expires_at == PackedMoment::pack(key.expires_at)
+            && held.valid_until == secret.valid_until
+            && held.is_pending == secret.is_pending
+            && (Arc::ptr_eq(&held.key.terms, &key.terms) || held.key.terms == key.terms)
+    }
+}
+
+fn rest_of(digest: &KeyDigest) -> [u8; 15] {
+    let mut rest = [0; 15];
+    rest.copy_from_slice(&digest.as_bytes()[8..23]);
+    rest
+}
+
+/// Compares without stopping at the first difference.
+fn constant_time_eq(one: &[u8; 15], other: &[u8; 15]) -> bool {
+    one.iter().zip(other).fold(0, |differences, (one, other)| differences | (one ^ other)) == 0
+}
+
+impl Default for KeyTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl KeyTable {
     /// A table that holds no key.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            entries: DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS),
+            terms: Mutex::default(),
+            schemes: AtomicU8::new(0),
+            pepper: ArcSwapOption::empty(),
+            is_loaded: AtomicBool::new(false),
+        }
     }
 
     /// Whether a set of keys, perhaps an empty one, was ever put in force. Until then nobody can be judged.
@@ -65,7 +236,12 @@ impl KeyTable {
         self.is_loaded.load(Ordering::Acquire)
     }
 
-    /// The number of secrets in the table.
+    /// From now on the table holds every key there is.
+    pub fn set_loaded(&self) {
+        self.is_loaded.store(true, Ordering::Release);
+    }
+
+    /// The number of secrets in the table, those whose tags collide counted once.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -96,10 +272,47 @@ impl KeyTable {
                     self.pepper.load().as_deref().map(|pepper| KeyDigest::blake3_keyed(secret, pepper))
                 }
             };
-            let entry = digest.and_then(|digest| self.entries.get(&digest).map(|entry| entry.value().clone()));
+            let entry = digest.and_then(|digest| self.find(&digest));
             found = found.or(entry);
         }
         found
+    }
+
+    /// Finds the key that a digest stands for.
+    #[must_use]
+    pub fn find(&self, digest: &KeyDigest) -> Option<TableEntry> {
+        let tag = SecretTag::of(digest);
+        let head = self.entries.get(&tag)?;
+        let mut slot: Option<&Slot> = Some(head.value());
+        while let Some(held) = slot {
+            if held.is_of(digest) {
+                return Some(held.entry(tag));
+            }
+            slot = held.next();
+        }
+        None
+    }
+
+    /// What a secret that was seen before stands for now, if it still stands for the same key.
+    #[must_use]
+    pub fn find_again(&self, id: &KeyId, secret: SecretTag) -> Option<TableEntry> {
+        let head = self.entries.get(&secret)?;
+        let mut slot: Option<&Slot> = Some(head.value());
+        while let Some(held) = slot {
+            if held.id == *id {
+                return Some(held.entry(secret));
+            }
+            slot = held.next();
+        }
+        None
+    }
+
+    /// Every digest that a secret may be known by here, for lookups elsewhere.
+    #[must_use]
+    pub fn digests_of(&self, secret: &Secret) -> Vec<KeyDigest> {
+        let mut digests = vec![KeyDigest::blake3(secret), KeyDigest::sha256(secret)];
+        digests.extend(self.pepper.load().as_deref().map(|pepper| KeyDigest::blake3_keyed(secret, pepper)));
+        digests
     }
 
     /// Sets the secret that `blake3-keyed` digests are made with.
@@ -107,11 +320,11 @@ impl KeyTable {
         self.pepper.store(pepper.map(Arc::new));
     }
 
-    /// Makes the table hold exactly these keys: [`KeyTable::restrict`], then [`KeyTable::extend`].
+    /// Makes the table hold exactly these keys of files, and leaves those of the store alone: [`KeyTable::restrict`], then
+    /// [`KeyTable::extend`].
     ///
     /// Lookups go on all the while: nothing here holds more than one entry's lock for writing, and secrets that stay as
-    /// they are are not written at all. Whoever changes keys does so from one place: a set that was read before a key was
-    /// revoked would bring it back.
+    /// they are are not written at all.
     pub fn reconcile(&self, records: &[KeyRecord]) -> Reconciled {
         let restricted = self.restrict(records);
         Reconciled { added: self.extend(records), ..restricted }
@@ -120,75 +333,203 @@ impl KeyTable {
     /// The first half of a change: takes out what these keys do not hold and changes what they hold, and adds nothing. A key
     /// that is gone or switched off must not outlive one that is new, and a new one must not meet the rules of before.
     pub fn restrict(&self, records: &[KeyRecord]) -> Reconciled {
-        let wanted: HashSet<&KeyDigest, BuildHasherDefault<DigestHasher>> =
-            records.iter().flat_map(|record| &record.secrets).map(|secret| &secret.digest).collect();
-        let is_gone = |digest: &KeyDigest| !wanted.contains(digest);
-        let gone: Vec<KeyDigest> =
-            self.entries.iter().map(|entry| *entry.key()).filter(|digest| is_gone(digest)).collect();
+        let wanted: HashSet<(SecretTag, [u8; 15])> = records
+            .iter()
+            .flat_map(|record| &record.secrets)
+            .map(|secret| (SecretTag::of(&secret.digest), rest_of(&secret.digest)))
+            .collect();
+        let mut gone = Vec::new();
+        for entry in &self.entries {
+            let mut slot: Option<&Slot> = Some(entry.value());
+            while let Some(held) = slot {
+                let is_of_file = held.terms.load().origin == KeyOrigin::File;
+                if is_of_file && !wanted.contains(&(*entry.key(), held.rest)) {
+                    gone.push((*entry.key(), held.rest));
+                }
+                slot = held.next();
+            }
+        }
         let mut outcome = Reconciled::default();
-        for digest in gone {
-            outcome.removed += usize::from(self.entries.remove(&digest).is_some());
+        for (tag, rest) in gone {
+            outcome.removed += usize::from(self.take(&mut self.write(), tag, |slot| slot.rest == rest));
         }
         for record in records {
             for secret in &record.secrets {
-                let held = self.entries.get(&secret.digest).map(|entry| entry.value().clone());
-                if held.is_some_and(|held| held.key != record.key || held.valid_until != secret.valid_until) {
+                if self.stands_for(record, secret) == Some(false) {
                     outcome.changed += 1;
-                    self.put(&record.key, secret);
+                    self.place(&mut self.write(), record, secret);
                 }
             }
         }
         outcome
     }
 
-    /// The second half: adds what is not there yet, and says how many secrets that were. From the first time on, the table
-    /// counts as loaded.
+    /// The second half: adds what is not there yet, and says how many secrets that were.
     pub fn extend(&self, records: &[KeyRecord]) -> usize {
         let mut added = 0;
         for record in records {
-            for secret in record.secrets.iter().filter(|secret| !self.entries.contains_key(&secret.digest)) {
+            for secret in record.secrets.iter().filter(|secret| self.stands_for(record, secret).is_none()) {
                 added += 1;
-                self.put(&record.key, secret);
+                self.place(&mut self.write(), record, secret);
             }
         }
-        self.is_loaded.store(true, Ordering::Release);
+        self.set_loaded();
         added
     }
 
-    /// Puts one key in force, in place of its former self; `former` are the secrets it had before.
-    pub fn upsert(&self, record: &KeyRecord, former: &[SecretRecord]) {
-        for old in former {
-            if !record.secrets.iter().any(|secret| secret.digest == old.digest) {
-                self.entries.remove(&old.digest);
-            }
-        }
+    /// Puts a key in force, in place of its former self. Secrets it does not have any more are taken out by
+    /// [`KeyTable::remove`].
+    pub fn put(&self, record: &KeyRecord) {
+        let mut terms = self.write();
         for secret in &record.secrets {
-            self.put(&record.key, secret);
+            self.place(&mut terms, record, secret);
         }
     }
 
-    /// Takes secrets out of force.
-    pub fn remove(&self, secrets: &[SecretRecord]) {
-        for secret in secrets {
-            self.entries.remove(&secret.digest);
+    /// Takes a secret out of force; false if it was not there.
+    pub fn remove(&self, digest: &KeyDigest) -> bool {
+        self.take(&mut self.write(), SecretTag::of(digest), |slot| slot.is_of(digest))
+    }
+
+    /// Puts another form of a client in force, for all its keys at once. Nothing happens if it has none.
+    pub fn set_client(&self, client: &Arc<Client>) {
+        let mut terms = self.write();
+        if let Some(of_client) = terms.get_mut(&client.id) {
+            of_client.become_client(client);
         }
     }
 
-    fn put(&self, key: &Arc<ApiKey>, secret: &SecretRecord) {
+    /// Whether the table holds a secret in just this form; none if it does not hold it at all.
+    fn stands_for(&self, record: &KeyRecord, secret: &SecretRecord) -> Option<bool> {
+        let head = self.entries.get(&SecretTag::of(&secret.digest))?;
+        let mut slot: Option<&Slot> = Some(head.value());
+        while let Some(held) = slot {
+            if held.is_of(&secret.digest) {
+                return Some(held.stands_for(&record.key, secret));
+            }
+            slot = held.next();
+        }
+        None
+    }
+
+    fn write(&self) -> MutexGuard<'_, Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(&self, terms: &mut Terms, record: &KeyRecord, secret: &SecretRecord) {
         self.schemes.fetch_or(secret.digest.scheme().bit(), Ordering::Relaxed);
-        let entry = TableEntry { key: Arc::clone(key), valid_until: secret.valid_until };
-        self.entries.insert(secret.digest, entry);
+        let cell = cell_for(terms, &record.key.terms);
+        let mut slot = Slot::new(&record.key, secret, cell);
+        let former = match self.entries.entry(SecretTag::of(&secret.digest)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Box::new(slot));
+                None
+            }
+            Entry::Occupied(mut occupied) => {
+                let head = occupied.get_mut();
+                if head.is_of(&secret.digest) {
+                    slot.put_next(head.take_next());
+                    Some(std::mem::replace(&mut **head, slot))
+                } else {
+                    // Another secret with the same tag: in its chain, in place of its former self if that is there.
+                    let mut at = &mut **head;
+                    while at.next().is_some_and(|next| !next.is_of(&secret.digest)) {
+                        at = at.rare.as_deref_mut().and_then(|rare| rare.next.as_deref_mut()).expect("just seen");
+                    }
+                    let mut former = at.take_next();
+                    slot.put_next(former.as_deref_mut().and_then(Slot::take_next));
+                    at.put_next(Some(Box::new(slot)));
+                    former.map(|former| *former)
+                }
+            }
+        };
+        if let Some(former) = former {
+            forget(terms, &former.terms);
+        }
+    }
+
+    /// Takes the slot that is meant out of a chain.
+    fn take(&self, terms: &mut Terms, tag: SecretTag, is_meant: impl Fn(&Slot) -> bool) -> bool {
+        let Entry::Occupied(mut occupied) = self.entries.entry(tag) else { return false };
+        let head = occupied.get_mut();
+        let taken = if is_meant(head) {
+            match head.take_next() {
+                Some(next) => Some(std::mem::replace(head, next)),
+                None => Some(occupied.remove()),
+            }
+        } else {
+            let mut at = &mut **head;
+            while at.next().is_some_and(|next| !is_meant(next)) {
+                at = at.rare.as_deref_mut().and_then(|rare| rare.next.as_deref_mut()).expect("just seen");
+            }
+            let mut taken = at.take_next();
+            at.put_next(taken.as_deref_mut().and_then(Slot::take_next));
+            taken
+        };
+        if let Some(slot) = &taken {
+            forget(terms, &slot.terms);
+        }
+        taken.is_some()
     }
 }
 
-/// Passes eight bytes of a digest through: a digest is uniform already, to hash it again would only cost.
+/// The cell of these terms, made if there is none. A client that differs from the one known so far replaces it for all its
+/// keys: two forms of one client must not be in force at once.
+fn cell_for(terms: &mut Terms, wanted: &Arc<KeyTerms>) -> Arc<TermsCell> {
+    let of_client = terms
+        .entry(wanted.client.id.clone())
+        .or_insert_with(|| ClientTerms { client: Arc::clone(&wanted.client), cells: HashMap::new() });
+    of_client.become_client(&wanted.client);
+    let key = ByValue(Arc::clone(wanted));
+    if let Some(cell) = of_client.cells.get(&key) {
+        return Arc::clone(cell);
+    }
+    let cell = Arc::new(TermsCell::new(Arc::clone(wanted)));
+    of_client.cells.insert(key, Arc::clone(&cell));
+    cell
+}
+
+impl ClientTerms {
+    fn become_client(&mut self, client: &Arc<Client>) {
+        if Arc::ptr_eq(&self.client, client) || self.client == *client {
+            return;
+        }
+        self.client = Arc::clone(client);
+        let cells = std::mem::take(&mut self.cells);
+        self.cells = cells
+            .into_values()
+            .map(|cell| {
+                let terms = Arc::new(KeyTerms { client: Arc::clone(client), ..KeyTerms::clone(&cell.load()) });
+                cell.store(Arc::clone(&terms));
+                (ByValue(terms), cell)
+            })
+            .collect();
+    }
+}
+
+/// Lets go of terms that no entry uses any more: the set's own two counts and the caller's are left.
+fn forget(terms: &mut Terms, cell: &Arc<TermsCell>) {
+    if Arc::strong_count(cell) > 2 {
+        return;
+    }
+    let said = cell.load_full();
+    if let Some(of_client) = terms.get_mut(&said.client.id) {
+        let id = said.client.id.clone();
+        of_client.cells.remove(&ByValue(said));
+        if of_client.cells.is_empty() {
+            terms.remove(&id);
+        }
+    }
+}
+
+/// Passes a tag through: it is uniform already, to hash it again would only cost.
 ///
-/// The map takes its bits from different places of these eight bytes: the highest seven tell entries of a group apart, the
+/// The map takes its bits from different places of the eight bytes: the highest seven tell entries of a group apart, the
 /// next ones choose the shard, the lowest ones the bucket.
 #[derive(Debug, Default)]
-struct DigestHasher(u64);
+struct TagHasher(u64);
 
-impl Hasher for DigestHasher {
+impl Hasher for TagHasher {
     fn finish(&self) -> u64 {
         self.0
     }

@@ -81,6 +81,7 @@ fn upstream_faults() -> Vec<ForwardError> {
         RequestBodyError::TooLarge => RequestBodyError::TooLarge,
         RequestBodyError::TimedOut => RequestBodyError::TimedOut,
         RequestBodyError::Closed(_) => RequestBodyError::Closed(None),
+        RequestBodyError::KeyWithdrawn => RequestBodyError::KeyWithdrawn,
         RequestBodyError::Malformed(_) => RequestBodyError::Malformed(None),
     };
     let mut faults = every! {

@@ -13,7 +13,7 @@ use crate::config::read::At;
 use crate::config::settings::ListenerSettings;
 use crate::config::tree::Position;
 use crate::credential::{DigestScheme, InvalidDigest, KeyDigest};
-use crate::keys::{ApiKey, KeyRecord, SecretRecord};
+use crate::keys::{ApiKey, KeyOrigin, KeyRecord, KeyTerms, SecretRecord};
 
 /// All clients and keys of a load.
 #[derive(Default)]
@@ -115,11 +115,11 @@ impl KeySet {
                 continue;
             }
             let tenant = key.client.tenant.as_ref().map(crate::client::Tenant::as_str);
-            if let Some(first) = names.insert((tenant, &key.name), index) {
+            if let Some(first) = names.insert((tenant, &record.name), index) {
                 let (id, first) = (&self.records[first].key.id, report.name(self.places[first]));
                 let of =
                     tenant.map_or_else(|| "without a tenant".to_owned(), |tenant| format!("of the tenant `{tenant}`"));
-                let shown = crate::config::problem::quote(&key.name);
+                let shown = crate::config::problem::quote(&record.name);
                 report
                     .error(at, format!("two keys {of} are called {shown}: `{id}` ({first}) and `{}`", key.id))
                     .hint("say in the name what each is for");
@@ -282,33 +282,39 @@ fn key_record(shape: &KeyShape, client: &Arc<Client>, compiler: &mut Compiler<'_
     }
     let origins: Vec<_> = shape.origins.iter().flatten().filter_map(|origin| compiler.origin(origin)).collect();
     let secrets = secrets(shape, compiler);
-    let key = ApiKey {
-        id: shape.id.value.clone(),
-        name: shape.name.value.as_str().into(),
+    let terms = KeyTerms {
         client: Arc::clone(client),
         key_type: shape.r#type.map_or(KeyType::Secret, KeyType::from),
         environment: shape.environment.clone(),
         active: shape.active.unwrap_or(true),
-        not_before: shape.not_before.as_ref().map(|at| at.value.0),
-        expires_at: shape.expires_at.as_ref().map(|at| at.value.0),
         grants: own,
         networks: shape.networks.iter().flatten().map(|network| network.0).collect(),
         origins: origins.into(),
+        origin: KeyOrigin::File,
     };
-    Some(KeyRecord { key: Arc::new(key), secrets })
+    let key = ApiKey {
+        id: shape.id.value.clone(),
+        not_before: shape.not_before.as_ref().map(|at| at.value.0),
+        expires_at: shape.expires_at.as_ref().map(|at| at.value.0),
+        terms: Arc::new(terms),
+    };
+    Some(KeyRecord {
+        key,
+        name: shape.name.value.as_str().into(),
+        description: shape.description.as_deref().map(Into::into),
+        secrets,
+    })
 }
 
 fn secrets(shape: &KeyShape, compiler: &mut Compiler<'_>) -> Vec<SecretRecord> {
     match (&shape.digest, &shape.secrets) {
-        (Some(digest), None) => {
-            digest_at(digest, compiler).map(|digest| SecretRecord { digest, valid_until: None }).into_iter().collect()
-        }
+        (Some(digest), None) => digest_at(digest, compiler).map(SecretRecord::new).into_iter().collect(),
         (None, Some(list)) => list
             .value
             .iter()
             .filter_map(|secret| {
                 let valid_until = secret.valid_until.map(|moment| moment.0);
-                Some(SecretRecord { digest: digest_at(&secret.digest, compiler)?, valid_until })
+                Some(SecretRecord { valid_until, ..SecretRecord::new(digest_at(&secret.digest, compiler)?) })
             })
             .collect(),
         (Some(_), Some(list)) => {

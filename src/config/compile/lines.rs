@@ -24,7 +24,7 @@ use crate::config::problem::mask;
 use crate::config::read::{FromText as _, Moment, Network};
 use crate::config::tree::Position;
 use crate::credential::KeyDigest;
-use crate::keys::{ApiKey, KeyId, KeyRecord, SecretRecord, Timestamp};
+use crate::keys::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyTerms, SecretRecord, SharedTerms, Timestamp};
 
 /// The longest line. A key with a hundred permissions has a tenth of it.
 const MAX_LINE_BYTES: usize = 64 << 10;
@@ -47,6 +47,8 @@ struct Line<'l> {
     digest: Option<Text<'l>>,
     #[serde(default, deserialize_with = "present")]
     name: Option<Text<'l>>,
+    #[serde(default, deserialize_with = "present")]
+    description: Option<Text<'l>>,
     #[serde(default, deserialize_with = "present")]
     client_name: Option<Text<'l>>,
     #[serde(default, deserialize_with = "present")]
@@ -129,9 +131,10 @@ impl<'de: 'l, 'l> Deserialize<'de> for LineGrants<'l> {
     }
 }
 
-/// Words that come again and again, shared.
+/// What comes again and again, shared.
 #[derive(Default)]
 struct Shared {
+    terms: SharedTerms,
     permissions: HashMap<Box<str>, Permission>,
     environments: HashMap<Box<str>, Environment>,
 }
@@ -277,20 +280,20 @@ fn record(
     if secrets.is_empty() && active {
         return Err((format!("the key `{id}` has no digest"), Some("write `digest`".to_owned())));
     }
-    let key = ApiKey {
-        name: line.name.as_ref().map_or(id.as_str(), |text| &*text.0).into(),
-        id,
+    let terms = KeyTerms {
         client,
         key_type,
         environment,
         active,
-        not_before,
-        expires_at,
         grants: shared.grants(line.permissions.as_ref()).map_err(|why| plain("permissions", why.to_string()))?,
         networks: networks.into(),
         origins: origins.into(),
+        origin: KeyOrigin::File,
     };
-    Ok(KeyRecord { key: Arc::new(key), secrets })
+    let name = line.name.as_ref().map_or(id.as_str(), |text| &*text.0).into();
+    let description = line.description.as_ref().map(|text| (&*text.0).into());
+    let key = ApiKey { id, not_before, expires_at, terms: shared.terms.share(terms) };
+    Ok(KeyRecord { key, name, description, secrets })
 }
 
 fn secrets(line: &Line<'_>, valid_until: Option<Timestamp>) -> Result<Vec<SecretRecord>, Bad> {
@@ -301,13 +304,14 @@ fn secrets(line: &Line<'_>, valid_until: Option<Timestamp>) -> Result<Vec<Secret
         })
     };
     match (&line.digest, &line.secrets) {
-        (Some(digest), None) => Ok(vec![SecretRecord { digest: digest_of(digest)?, valid_until }]),
+        (Some(digest), None) => Ok(vec![SecretRecord { valid_until, ..SecretRecord::new(digest_of(digest)?) }]),
         (None, Some(list)) if valid_until.is_none() => list
             .iter()
             .map(|secret| {
                 let valid_until = secret.valid_until.as_ref().map(|text| Moment::from_text(&text.0)).transpose();
                 let valid_until = valid_until.map_err(|why| (format!("`valid_until`: {why}"), None))?;
-                Ok(SecretRecord { digest: digest_of(&secret.digest)?, valid_until: valid_until.map(|moment| moment.0) })
+                let valid_until = valid_until.map(|moment| moment.0);
+                Ok(SecretRecord { valid_until, ..SecretRecord::new(digest_of(&secret.digest)?) })
             })
             .collect(),
         (None, None) => Ok(Vec::new()),

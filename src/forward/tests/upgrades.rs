@@ -103,15 +103,16 @@ async fn one_side_may_end_and_the_other_finish() {
 async fn a_tunnel_can_be_cut_by_key_and_all_can() {
     let (sender, mut caller, mut server) = tunnel(SWITCH).await;
     caller.head().await;
-    assert_eq!(sender.forwarder.tunnels().cut_key("key_2"), 0);
+    let cut = |key: &str| sender.forwarder.streams().cut_unless(|id, _| id.as_str() != key);
+    assert_eq!(cut("key_2"), 0);
     caller.send("still there").await;
     assert_eq!(server.bytes(11).await, "still there");
-    assert_eq!(sender.forwarder.tunnels().cut_key("key_1"), 1);
+    assert_eq!(cut("key_1"), 1);
     assert_eq!((caller.rest().await, server.rest().await), (String::new(), String::new()));
 
     let (sender, mut caller, mut server) = tunnel(SWITCH).await;
     caller.head().await;
-    sender.forwarder.tunnels().cut_all();
+    sender.forwarder.streams().cut_all();
     assert_eq!((caller.rest().await, server.rest().await), (String::new(), String::new()));
     soon("the end of the tunnels", sender.forwarder.tunnels().closed()).await;
 }

@@ -1,12 +1,13 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::keys::testing::{api_key, client, record};
+use crate::client::Grants;
+use crate::keys::testing::{api_key, api_key_with, client, record};
 
 fn secret(text: &str) -> Secret<'_> {
     Secret::borrowed(text.as_bytes())
@@ -22,7 +23,7 @@ fn key(id: &str, secrets: &[&str]) -> KeyRecord {
 }
 
 fn with_digest(id: &str, digest: KeyDigest) -> KeyRecord {
-    KeyRecord { secrets: vec![SecretRecord { digest, valid_until: None }], ..key(id, &[]) }
+    KeyRecord { secrets: vec![SecretRecord::new(digest)], ..key(id, &[]) }
 }
 
 #[test]
@@ -87,11 +88,7 @@ fn a_secret_longer_than_any_key_is_nobodys() {
 fn reconcile_counts_what_it_changed() {
     let table = KeyTable::new();
     let counts = |added, changed, removed| Reconciled { added, changed, removed };
-    let disabled = || {
-        let mut key = api_key("b", client("c", "cms"));
-        key.active = false;
-        record(key, &["two"])
-    };
+    let disabled = || record(api_key_with("b", client("c", "cms"), |terms| terms.active = false), &["two"]);
     let ending = || {
         let mut record = key("a", &["one"]);
         record.secrets[0].valid_until = Some(Timestamp::from_millis(5));
@@ -118,23 +115,26 @@ fn reconcile_counts_what_it_changed() {
 fn one_key_is_put_in_force_replaced_and_taken_out() {
     let table = KeyTable::new();
     let first = key("a", &["one"]);
-    table.upsert(&first, &[]);
-    table.upsert(&key("b", &["other"]), &[]);
+    table.put(&first);
+    table.put(&key("b", &["other"]));
     assert_eq!(found(&table, "one").as_deref(), Some("a"));
 
     // A rotation: the old secret stays until its end, the new one has none.
     let mut rotated = key("a", &["one", "two"]);
     rotated.secrets[0].valid_until = Some(Timestamp::from_millis(99));
-    table.upsert(&rotated, &first.secrets);
+    table.put(&rotated);
     assert_eq!(table.lookup(&secret("one")).unwrap().valid_until, Some(Timestamp::from_millis(99)));
     assert_eq!(table.lookup(&secret("two")).unwrap().valid_until, None);
 
     // The next rotation drops the oldest.
-    table.upsert(&key("a", &["two", "three"]), &rotated.secrets);
+    table.put(&key("a", &["two", "three"]));
+    assert!(table.remove(&rotated.secrets[0].digest));
     assert_eq!((found(&table, "one"), found(&table, "three").as_deref()), (None, Some("a")));
 
-    table.remove(&key("a", &["two", "three"]).secrets);
-    table.remove(&key("a", &["never there"]).secrets);
+    for secret in &key("a", &["two", "three"]).secrets {
+        assert!(table.remove(&secret.digest));
+    }
+    assert!(!table.remove(&KeyDigest::blake3(&secret("never there"))));
     assert_eq!((found(&table, "two"), found(&table, "three")), (None, None));
     assert_eq!((found(&table, "other").as_deref(), table.len()), (Some("b"), 1));
 }
@@ -214,9 +214,9 @@ fn what_is_gone_is_gone_before_what_is_new_is_there() {
 /// bytes that do not vary, the table would be one long list.
 #[test]
 fn the_hash_spreads_over_shards_buckets_and_tags() {
-    let hasher = BuildHasherDefault::<DigestHasher>::default();
+    let hasher = BuildHasherDefault::<TagHasher>::default();
     let hashes: Vec<u64> =
-        (0..16_384).map(|n| hasher.hash_one(KeyDigest::blake3(&secret(&format!("key {n}"))))).collect();
+        (0..16_384).map(|n| hasher.hash_one(SecretTag::of(&KeyDigest::blake3(&secret(&format!("key {n}")))))).collect();
     for (what, bits_of) in [
         ("tag", (|hash| hash >> 57) as fn(u64) -> u64),
         ("shard", |hash| (hash << 7) >> 57),
@@ -237,9 +237,8 @@ fn the_hash_spreads_over_shards_buckets_and_tags() {
 #[test]
 fn an_entry_is_small() {
     // With a million keys, each byte here is a megabyte.
-    assert!(size_of::<TableEntry>() <= 16, "{}", size_of::<TableEntry>());
-    assert!(size_of::<(KeyDigest, TableEntry)>() <= 56, "{}", size_of::<(KeyDigest, TableEntry)>());
-    assert!(size_of::<ApiKey>() <= 136, "{}", size_of::<ApiKey>());
+    assert_eq!(size_of::<(SecretTag, Box<Slot>)>(), 16);
+    assert_eq!(size_of::<Slot>(), 64);
 }
 
 proptest! {
@@ -263,7 +262,7 @@ proptest! {
 
 #[test]
 fn a_change_takes_away_before_it_adds() {
-    let off = |id| ApiKey { active: false, ..api_key(id, client("shop", "cms")) };
+    let off = |id| api_key_with(id, client("shop", "cms"), |terms| terms.active = false);
     let on = |id| api_key(id, client("shop", "cms"));
     let table = KeyTable::new();
     table.reconcile(&[record(on("key_gone"), &["gone"]), record(on("key_off"), &["off"])]);
@@ -276,4 +275,116 @@ fn a_change_takes_away_before_it_adds() {
     assert_eq!(table.extend(&next), 1);
     assert_eq!((found("gone"), found("off"), found("new")), (None, Some(false), Some(true)));
     assert_eq!((table.restrict(&next), table.extend(&next)), (Reconciled::default(), 0));
+}
+
+/// A digest with the tag of another one.
+fn twin(of: &KeyDigest, last: u8) -> KeyDigest {
+    let mut hex = of.to_string();
+    hex.replace_range("blake3:".len() + 44.., &format!("{last:02x}{}", "00".repeat(9)));
+    KeyDigest::parse(&hex).unwrap()
+}
+
+#[test]
+fn secrets_with_the_same_tag_are_kept_apart() {
+    let first = KeyDigest::blake3(&secret("one"));
+    let digests = [first, twin(&first, 1), twin(&first, 2)];
+    let whose = |table: &KeyTable| digests.map(|digest| table.find(&digest).map(|entry| entry.key.id.to_string()));
+    let names = |names: [&str; 3]| names.map(|name| (name != "-").then(|| name.to_owned()));
+    // Every order of coming and going, each change seen by all three.
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let table = KeyTable::new();
+        let ids = ["a", "b", "c"];
+        ids.iter().zip(digests).for_each(|(id, digest)| table.put(&with_digest(id, digest)));
+        assert_eq!(whose(&table), names(ids));
+        table.put(&with_digest("B", digests[1]));
+        assert_eq!(whose(&table), names(["a", "B", "c"]));
+        let mut left = ["a", "B", "c"];
+        for index in order {
+            left[index] = "-";
+            assert!(table.remove(&digests[index]) && !table.remove(&digests[index]));
+            assert_eq!(whose(&table), names(left), "{order:?}");
+        }
+        assert!(table.is_empty());
+    }
+    let table = KeyTable::new();
+    let records = [with_digest("a", digests[0]), with_digest("b", digests[1]), with_digest("c", digests[2])];
+    assert_eq!(table.reconcile(&records).added, 3);
+    assert_eq!(table.reconcile(&records[1..2]).removed, 2);
+    assert_eq!(whose(&table), names(["-", "b", "-"]));
+}
+
+#[test]
+fn a_secret_that_was_seen_is_found_again_as_long_as_it_is_the_keys() {
+    let table = KeyTable::new();
+    table.put(&key("a", &["one"]));
+    let seen = table.lookup(&secret("one")).unwrap();
+    assert_eq!(table.find_again(&seen.key.id, seen.secret).as_ref(), Some(&seen));
+    assert_eq!(table.find_again(&KeyId::parse("b").unwrap(), seen.secret), None);
+    table.put(&key("b", &["one"]));
+    assert_eq!(table.find_again(&seen.key.id, seen.secret), None);
+    table.remove(&KeyDigest::blake3(&secret("one")));
+    assert_eq!(table.find_again(&KeyId::parse("b").unwrap(), seen.secret), None);
+}
+
+#[test]
+fn a_client_changes_for_all_its_keys_at_once_and_for_no_others() {
+    let table = KeyTable::new();
+    let of_file = |id, secret: &str| record(api_key(id, client("shop", "cms")), &[secret]);
+    let of_store = |id, text: &str| {
+        let key = api_key_with(id, client("shop", "cms"), |terms| {
+            terms.origin = KeyOrigin::Store;
+            terms.grants = Grants::ReadOnly;
+        });
+        record(key, &[text])
+    };
+    table.reconcile(&[of_file("a", "one"), record(api_key("other", client("other", "cms")), &["other"])]);
+    table.put(&of_store("b", "two"));
+    let types =
+        || ["one", "two", "other"].map(|text| table.lookup(&secret(text)).unwrap().key.client.client_type.to_string());
+    table.set_client(&Arc::new(client("shop", "partner")));
+    table.set_client(&Arc::new(client("nobody", "partner")));
+    assert_eq!(types(), ["partner", "partner", "cms"]);
+    // The other bounds stay.
+    assert_eq!(table.lookup(&secret("two")).unwrap().key.grants, Grants::ReadOnly);
+    // The file says otherwise: it is read as a whole, and its word on its client counts for the keys of the store too.
+    let outcome = table.reconcile(&[of_file("a", "one")]);
+    assert_eq!(outcome, Reconciled { added: 0, changed: 1, removed: 1 });
+    let found = |text: &str| table.lookup(&secret(text)).map(|entry| entry.key.client.client_type.to_string());
+    assert_eq!([found("one"), found("two"), found("other")], [Some("cms".into()), Some("cms".into()), None]);
+    // Keys of the store outlive the files.
+    assert_eq!(table.reconcile(&[]).removed, 1);
+    assert_eq!([found("one"), found("two")], [None, Some("cms".into())]);
+}
+
+#[test]
+fn terms_are_shared_and_let_go() {
+    let table = KeyTable::new();
+    let many: Vec<KeyRecord> = (0..100).map(|n| key(&format!("k{n}"), &[&format!("s{n}")])).collect();
+    table.reconcile(&many);
+    let cells = |table: &KeyTable| table.write().values().map(|client| client.cells.len()).sum::<usize>();
+    assert_eq!(cells(&table), 1);
+    let terms = |text: &str| table.lookup(&secret(text)).unwrap().key.terms;
+    assert!(Arc::ptr_eq(&terms("s1"), &terms("s2")));
+    table.put(&record(api_key_with("k1", client("c", "cms"), |terms| terms.active = false), &["s1"]));
+    assert_eq!(cells(&table), 2);
+    table.put(&many[1]);
+    assert_eq!(cells(&table), 1);
+    table.reconcile(&[]);
+    assert!(table.is_empty() && table.write().is_empty());
+}
+
+#[test]
+fn moments_fit_into_six_bytes() {
+    for (millis, expected) in [
+        (None, None),
+        (Some(1_700_000_000_123), Some(1_700_000_000_123)),
+        (Some((1 << 48) - 1), Some((1 << 48) - 1)),
+        (Some(i64::MAX), Some((1 << 48) - 1)),
+        // Long past is past.
+        (Some(0), Some(1)),
+        (Some(i64::MIN), Some(1)),
+    ] {
+        let moment = PackedMoment::pack(millis.map(Timestamp::from_millis));
+        assert_eq!(moment.unpack().map(Timestamp::as_millis), expected);
+    }
 }
