@@ -71,7 +71,7 @@ pub fn explain(head: &RequestHead<'_>, snapshot: &Arc<Snapshot>, keys: &KeyTable
     match decision {
         Ok(Admitted::Forward(permit)) => {
             let endpoint = permit.endpoint();
-            let who = permit.key().map_or_else(|| "an anonymous caller".to_owned(), |key| client_name(key));
+            let who = permit.key().map_or_else(|| "an anonymous caller".to_owned(), client_name);
             Explanation {
                 steps: notes.steps,
                 admitted: true,
