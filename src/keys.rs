@@ -6,10 +6,12 @@
 //!
 //! Nothing here judges whether a key may be used now: that takes the time, and is for `authentication`.
 
+mod policy;
 mod table;
 mod terms;
 
-pub use table::{KeyTable, Reconciled, SecretTag, TableEntry};
+pub use policy::KeyPolicy;
+pub use table::{Held, KeyTable, Reconciled, SecretTag, TableEntry};
 pub use terms::SharedTerms;
 
 use std::fmt;

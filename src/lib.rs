@@ -30,6 +30,10 @@ pub mod routing;
 pub mod snapshot;
 pub mod upstream;
 
+// Keys have a life.
+pub mod management;
+pub mod store;
+
 // The rules in force.
 pub mod config;
 pub mod reload;

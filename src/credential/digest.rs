@@ -129,6 +129,12 @@ impl KeyDigest {
         Ok(Self { bytes, scheme })
     }
 
+    /// A digest that was made before and kept as its bytes.
+    #[must_use]
+    pub fn from_bytes(scheme: DigestScheme, bytes: [u8; 32]) -> Self {
+        Self { bytes, scheme }
+    }
+
     /// How it was made.
     #[must_use]
     pub fn scheme(&self) -> DigestScheme {

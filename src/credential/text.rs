@@ -56,6 +56,32 @@ impl KeyText {
         Ok(Secret::owned(text))
     }
 
+    /// Makes so many letters and digits that nobody can guess, for ids.
+    ///
+    /// # Errors
+    /// When the operating system has no random bytes.
+    pub fn random(length: usize) -> Result<String, NoRandomness> {
+        let mut text = String::with_capacity(length);
+        let mut random = [0; 64];
+        while text.len() < length {
+            getrandom::fill(&mut random)?;
+            text.extend(random.iter().filter_map(|byte| digit_of(*byte)).take(length - text.len()).map(char::from));
+        }
+        Ok(text)
+    }
+
+    /// A number in seven digits of base 62, so that later ones come later in the alphabet, for ids.
+    #[must_use]
+    pub fn ordered(number: u64) -> String {
+        let mut rest = number;
+        let mut digits = [0; 7];
+        for digit in digits.iter_mut().rev() {
+            *digit = ALPHABET[usize::try_from(rest % 62).unwrap_or(0)];
+            rest /= 62;
+        }
+        digits.into_iter().map(char::from).collect()
+    }
+
     /// Whether a text is a key as made here, with this prefix and unharmed.
     #[must_use]
     pub fn checksum_is_right(text: &[u8], prefix: &str) -> bool {

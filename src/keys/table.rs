@@ -51,11 +51,38 @@ pub struct TableEntry {
 pub struct SecretTag(u64);
 
 impl SecretTag {
+    /// The tag of these bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_le_bytes(bytes))
+    }
+
+    /// The bytes it is made of.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 8] {
+        self.0.to_le_bytes()
+    }
+
     /// The tag of a digest.
     #[must_use]
     pub fn of(digest: &KeyDigest) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
         Self(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
+/// As much of a digest as the table keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Held {
+    tag: SecretTag,
+    rest: [u8; 15],
+}
+
+impl Held {
+    /// What is kept of a digest.
+    #[must_use]
+    pub fn of(digest: &KeyDigest) -> Self {
+        Self { tag: SecretTag::of(digest), rest: rest_of(digest) }
     }
 }
 
@@ -315,6 +342,15 @@ impl KeyTable {
         digests
     }
 
+    /// The digest by which a new secret is to be kept: with the pepper where there is one.
+    #[must_use]
+    pub fn new_digest_of(&self, secret: &Secret) -> KeyDigest {
+        match self.pepper.load().as_deref() {
+            Some(pepper) => KeyDigest::blake3_keyed(secret, pepper),
+            None => KeyDigest::blake3(secret),
+        }
+    }
+
     /// Sets the secret that `blake3-keyed` digests are made with.
     pub fn set_pepper(&self, pepper: Option<Pepper>) {
         self.pepper.store(pepper.map(Arc::new));
@@ -333,26 +369,9 @@ impl KeyTable {
     /// The first half of a change: takes out what these keys do not hold and changes what they hold, and adds nothing. A key
     /// that is gone or switched off must not outlive one that is new, and a new one must not meet the rules of before.
     pub fn restrict(&self, records: &[KeyRecord]) -> Reconciled {
-        let wanted: HashSet<(SecretTag, [u8; 15])> = records
-            .iter()
-            .flat_map(|record| &record.secrets)
-            .map(|secret| (SecretTag::of(&secret.digest), rest_of(&secret.digest)))
-            .collect();
-        let mut gone = Vec::new();
-        for entry in &self.entries {
-            let mut slot: Option<&Slot> = Some(entry.value());
-            while let Some(held) = slot {
-                let is_of_file = held.terms.load().origin == KeyOrigin::File;
-                if is_of_file && !wanted.contains(&(*entry.key(), held.rest)) {
-                    gone.push((*entry.key(), held.rest));
-                }
-                slot = held.next();
-            }
-        }
-        let mut outcome = Reconciled::default();
-        for (tag, rest) in gone {
-            outcome.removed += usize::from(self.take(&mut self.write(), tag, |slot| slot.rest == rest));
-        }
+        let wanted = records.iter().flat_map(|record| &record.secrets).map(|secret| Held::of(&secret.digest)).collect();
+        let removed = self.remove_absent(KeyOrigin::File, &wanted);
+        let mut outcome = Reconciled { removed, ..Reconciled::default() };
         for record in records {
             for secret in &record.secrets {
                 if self.stands_for(record, secret) == Some(false) {
@@ -362,6 +381,27 @@ impl KeyTable {
             }
         }
         outcome
+    }
+
+    /// Takes out every secret of the store that is not among these, and says how many there were.
+    pub fn retain_of_store(&self, wanted: &HashSet<Held>) -> usize {
+        self.remove_absent(KeyOrigin::Store, wanted)
+    }
+
+    fn remove_absent(&self, origin: KeyOrigin, wanted: &HashSet<Held>) -> usize {
+        let mut gone = Vec::new();
+        for entry in &self.entries {
+            let mut slot: Option<&Slot> = Some(entry.value());
+            while let Some(at) = slot {
+                let held = Held { tag: *entry.key(), rest: at.rest };
+                if at.terms.load().origin == origin && !wanted.contains(&held) {
+                    gone.push(held);
+                }
+                slot = at.next();
+            }
+        }
+        let removed = gone.iter().filter(|held| self.take(&mut self.write(), held.tag, |slot| slot.rest == held.rest));
+        removed.count()
     }
 
     /// The second half: adds what is not there yet, and says how many secrets that were.

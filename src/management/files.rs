@@ -1,0 +1,326 @@
+//! Keys and clients of the configuration's files, beside those of the store.
+//!
+//! Files are read by `config`, and what they say is in force from there. Here they are checked against the store, which
+//! must not hold the same key, id or name ([`Management::conflicts`]), and copied into it, so that they are found, listed
+//! and counted with the others ([`Management::take_files`]). They cannot be changed here.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Management, Refused};
+use crate::client::{Client, Tenant};
+use crate::credential::{KeyDigest, KeyText};
+use crate::keys::{KeyOrigin, KeyRecord};
+use crate::store::{ClientRow, Disabled, KeyRow, NewClient, NewKey, NewSecret, SecretState, StoreError, Writer};
+
+/// Where the store says which files it has copied.
+const COPIED: &str = "files_copied";
+/// So many keys are written before somebody who waits is let through.
+const STEP: usize = 500;
+
+/// What the files hold.
+#[derive(Debug, Default)]
+pub struct FileKeys {
+    /// Clients, those without a key too.
+    pub clients: Vec<Arc<Client>>,
+    /// Keys.
+    pub keys: Vec<KeyRecord>,
+}
+
+/// A key or a client of a file that the store holds too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileConflict {
+    /// The key, by its place in the list; none for a client.
+    pub key: Option<usize>,
+    /// What stands in the way.
+    pub message: String,
+    /// How to mend it.
+    pub hint: &'static str,
+}
+
+impl Management {
+    /// What of the files cannot be in force beside what is in the store.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn conflicts(&self, files: &FileKeys) -> Result<Vec<FileConflict>, StoreError> {
+        if self.inner.store.is_temporary() {
+            return Ok(Vec::new());
+        }
+        self.inner.store.read(|reader| {
+            let mut conflicts = Vec::new();
+            if !reader.has_own()? {
+                return Ok(conflicts);
+            }
+            for client in &files.clients {
+                let is_stores = reader.client(client.id.as_str())?.is_some_and(|row| row.origin == KeyOrigin::Store);
+                if is_stores {
+                    conflicts.push(FileConflict {
+                        key: None,
+                        message: format!("the client `{}` is in the store too", client.id),
+                        hint: "keep it in one place: `keygate clients delete` removes it from the store",
+                    });
+                }
+            }
+            for (index, record) in files.keys.iter().enumerate() {
+                let id = &record.key.id;
+                let mut conflict = |message: String, hint| {
+                    conflicts.push(FileConflict { key: Some(index), message, hint });
+                };
+                if reader.key(id.as_str())?.is_some_and(|other| other.key.origin == KeyOrigin::Store) {
+                    conflict(format!("a key of the store has the id `{id}` too"), "give one of them another id");
+                    continue;
+                }
+                for secret in &record.secrets {
+                    let other = reader.key_by_digest(&secret.digest)?;
+                    if let Some(other) = other.filter(|other| other.key.origin == KeyOrigin::Store) {
+                        let of = if other.key.revoked_at.is_some() { "revoked key" } else { "key" };
+                        conflict(
+                            format!(
+                                "the key `{id}` of client `{}` has the same digest as the {of} `{}` of client `{}` in the store",
+                                record.key.client.id, other.key.id, other.client.client.id
+                            ),
+                            "each key must be a different one: make another for one of them",
+                        );
+                    }
+                }
+                let tenant = record.key.client.tenant.as_ref().map(Tenant::as_str);
+                let other = reader.key_by_name(&record.name, tenant)?;
+                if let Some(other) = other.filter(|other| other.key.origin == KeyOrigin::Store) {
+                    conflict(
+                        format!("the key `{id}` has the name of the key `{}` in the store", other.key.id),
+                        "say in the name what each is for",
+                    );
+                }
+            }
+            Ok(conflicts)
+        })
+    }
+
+    /// Copies what the files hold, so that it can be listed. Takes a while if it is much and was not copied before.
+    ///
+    /// # Errors
+    /// The store cannot be written; the copy is not complete then.
+    pub fn take_files(&self, files: &FileKeys) -> Result<(), Refused> {
+        let fingerprint = fingerprint(files);
+        let copied = self.read(|reader| Ok(reader.meta(COPIED)?))?;
+        if copied.as_deref() == Some(fingerprint.as_str()) {
+            return Ok(());
+        }
+        self.copy_clients(files)?;
+        let changed = self.find_changed(files)?;
+        self.set_aside(files, &changed)?;
+        let mut left = changed.iter().peekable();
+        while left.peek().is_some() {
+            self.inner.store.write(super::now(), |writer| {
+                for (count, index) in left.by_ref().enumerate() {
+                    put_key(writer, &files.keys[*index])?;
+                    if count % STEP == STEP - 1 && writer.is_waited_for() {
+                        break;
+                    }
+                }
+                Ok::<_, Refused>(())
+            })?;
+        }
+        self.remove_clients_gone(files)?;
+        self.inner.store.write(super::now(), |writer| Ok::<_, Refused>(writer.set_meta(COPIED, &fingerprint)?))
+    }
+
+    fn copy_clients(&self, files: &FileKeys) -> Result<(), Refused> {
+        self.inner.store.write(super::now(), |writer| {
+            for client in &files.clients {
+                let disabled = (!client.active).then(|| Disabled { at: writer.now(), reason: None });
+                match writer.client(client.id.as_str())? {
+                    None => {
+                        let new = NewClient { client: Client::clone(client), origin: KeyOrigin::File, disabled };
+                        writer.add_client(&new)?;
+                    }
+                    Some(row) if row.origin == KeyOrigin::File && row.client != *client => {
+                        writer.change_client(row.number, client, KeyOrigin::File, disabled.as_ref())?;
+                        if row.client.tenant != client.tenant {
+                            writer.move_keys(row.number, client.tenant.as_ref().map(Tenant::as_str))?;
+                        }
+                        writer.index_client(row.number)?;
+                    }
+                    Some(_) => {}
+                }
+            }
+            Ok::<_, Refused>(())
+        })
+    }
+
+    /// The keys whose copy is not what the files say.
+    fn find_changed(&self, files: &FileKeys) -> Result<Vec<usize>, Refused> {
+        self.read(|reader| {
+            let mut changed = Vec::new();
+            for (index, record) in files.keys.iter().enumerate() {
+                let is_copied = reader.key(record.key.id.as_str())?.is_some_and(|copy| {
+                    let digests = |secrets: &mut dyn Iterator<Item = (KeyDigest, Option<_>)>| -> HashSet<_> {
+                        secrets.collect()
+                    };
+                    copy.key.revoked_at.is_none()
+                        && copy.client.client.id == record.key.client.id
+                        && says_the_same(&copy.key, record)
+                        && digests(&mut copy.secrets.iter().map(|secret| (secret.digest, secret.valid_until)))
+                            == digests(&mut record.secrets.iter().map(|secret| (secret.digest, secret.valid_until)))
+                });
+                if !is_copied {
+                    changed.push(index);
+                }
+            }
+            Ok(changed)
+        })
+    }
+
+    /// Takes names and digests from the copies of keys that are gone or changed: they may be another's now.
+    fn set_aside(&self, files: &FileKeys, changed: &[usize]) -> Result<(), Refused> {
+        let ids: HashSet<&str> = files.keys.iter().map(|record| record.key.id.as_str()).collect();
+        let changed: HashSet<&str> = changed.iter().map(|index| files.keys[*index].key.id.as_str()).collect();
+        self.inner.store.write(super::now(), |writer| {
+            for (number, id) in writer.keys_of_files()? {
+                if !ids.contains(id.as_str()) || changed.contains(id.as_str()) {
+                    writer.set_key_of_file_aside(number)?;
+                }
+            }
+            Ok::<_, Refused>(())
+        })
+    }
+
+    /// Removes the copies of clients that are gone. One that has keys in the store stays, and is good for nothing.
+    fn remove_clients_gone(&self, files: &FileKeys) -> Result<(), Refused> {
+        let ids: HashSet<&str> = files.clients.iter().map(|client| client.id.as_str()).collect();
+        let left = self.inner.store.write(super::now(), |writer| {
+            let mut left = Vec::new();
+            for row in writer.clients_of_files()? {
+                if ids.contains(row.client.id.as_str()) {
+                    continue;
+                }
+                if writer.keys_of_client(row.number)? == 0 {
+                    writer.remove_client(row.number)?;
+                    continue;
+                }
+                let client = Client { active: false, ..Client::clone(&row.client) };
+                let reason = Some("the client is gone from the configuration's files".to_owned());
+                let disabled = Disabled { at: writer.now(), reason };
+                writer.change_client(row.number, &client, KeyOrigin::File, Some(&disabled))?;
+                left.push(ClientRow { client: Arc::new(client), ..row });
+            }
+            Ok::<_, Refused>(left)
+        })?;
+        for row in &left {
+            tracing::warn!(client.id = %row.client.id, "the client is gone from the files; its keys in the store are refused");
+            self.inner.table.set_client(&row.client);
+        }
+        Ok(())
+    }
+}
+
+fn says_the_same(copy: &KeyRow, record: &KeyRecord) -> bool {
+    let key = &record.key;
+    *copy.name == *record.name
+        && copy.description.as_deref() == record.description.as_deref()
+        && copy.key_type == key.key_type
+        && copy.environment == key.environment
+        && copy.disabled.is_none() == key.active
+        && copy.not_before == key.not_before
+        && copy.expires_at == key.expires_at
+        && copy.grants == key.grants
+        && *copy.networks == *key.networks
+        && *copy.origins == *key.origins
+}
+
+/// Writes the copy of a key, in place of its former one.
+fn put_key(writer: &Writer<'_>, record: &KeyRecord) -> Result<(), Refused> {
+    let key = &record.key;
+    let Some(client) = writer.client(key.client.id.as_str())? else { return Ok(()) };
+    let tenant = key.client.tenant.as_ref().map(Tenant::to_string);
+    let secrets: Vec<NewSecret> = record
+        .secrets
+        .iter()
+        .map(|secret| NewSecret {
+            digest: secret.digest,
+            mask: KeyText::mask(""),
+            state: if secret.valid_until.is_some() { SecretState::Superseded } else { SecretState::Current },
+            valid_until: secret.valid_until,
+        })
+        .collect();
+    let disabled = (!key.active).then(|| Disabled { at: writer.now(), reason: None });
+    let number = match writer.key(key.id.as_str())? {
+        None => {
+            let new = NewKey {
+                id: key.id.clone(),
+                client: client.number,
+                tenant,
+                origin: KeyOrigin::File,
+                name: record.name.to_string(),
+                description: record.description.as_deref().map(str::to_owned),
+                key_type: key.key_type,
+                environment: key.environment.clone(),
+                disabled,
+                not_before: key.not_before,
+                expires_at: key.expires_at,
+                grants: key.grants.clone(),
+                networks: key.networks.to_vec(),
+                origins: key.origins.to_vec(),
+                created_by: "file".to_owned(),
+                visible: None,
+            };
+            writer.add_key(&new, &secrets)?
+        }
+        Some(copy) => {
+            let row = KeyRow {
+                origin: KeyOrigin::File,
+                name: record.name.to_string(),
+                description: record.description.as_deref().map(str::to_owned),
+                key_type: key.key_type,
+                environment: key.environment.clone(),
+                disabled,
+                not_before: key.not_before,
+                expires_at: key.expires_at,
+                grants: key.grants.clone(),
+                networks: key.networks.to_vec(),
+                origins: key.origins.to_vec(),
+                revoked_at: None,
+                visible: None,
+                rotation: None,
+                ..copy.key
+            };
+            writer.give_key_to(row.number, client.number, tenant.as_deref())?;
+            writer.change_key(&row)?;
+            for (index, secret) in secrets.iter().enumerate() {
+                writer.add_secret(row.number, i64::try_from(index).unwrap_or(0) + 1, secret)?;
+            }
+            row.number
+        }
+    };
+    writer.index_key(number)?;
+    Ok(())
+}
+
+/// What the files hold, in a few digits.
+fn fingerprint(files: &FileKeys) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut note = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    for client in &files.clients {
+        note(&format!("{client:?}"));
+    }
+    for record in &files.keys {
+        let key = &record.key;
+        note(key.id.as_str());
+        note(key.client.id.as_str());
+        note(&record.name);
+        note(record.description.as_deref().unwrap_or_default());
+        let rest = (
+            (key.not_before, key.expires_at, key.key_type, key.active),
+            (&key.environment, &key.grants, &key.networks, &key.origins),
+        );
+        note(&format!("{rest:?}"));
+        for secret in &record.secrets {
+            note(&format!("{} {:?}", secret.digest, secret.valid_until));
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}

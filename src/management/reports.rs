@@ -1,0 +1,88 @@
+//! Looking: lists, reports, usage, the audit log. Every role may.
+
+use super::{Management, Refused};
+use crate::keys::Timestamp;
+use crate::store::{
+    AuditFilter, AuditRecord, ClientFilter, ClientRow, KeyDetail, KeyFilter, KeyOrder, Page, StateCounts, UsageRow,
+};
+
+/// The most that one page holds.
+pub(crate) const MAX_PAGE: usize = 200;
+
+/// A page of a list that is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// Behind which the page begins.
+    pub cursor: Option<&'a str>,
+    /// How many.
+    pub limit: usize,
+}
+
+impl Management {
+    /// Keys, a page at a time.
+    ///
+    /// # Errors
+    /// The cursor is none of this list, or the store cannot be read.
+    pub fn keys(
+        &self,
+        filter: &KeyFilter,
+        order: KeyOrder,
+        descending: bool,
+        asked: Asked<'_>,
+        now: Timestamp,
+    ) -> Result<Page<KeyDetail>, Refused> {
+        let limit = asked.limit.clamp(1, MAX_PAGE);
+        self.read(|reader| {
+            reader.keys(filter, order, descending, asked.cursor, limit, now)?.ok_or_else(bad_cursor)
+        })
+    }
+
+    /// Clients by id, a page at a time.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn clients(&self, filter: &ClientFilter, asked: Asked<'_>) -> Result<Page<ClientRow>, Refused> {
+        self.read(|reader| Ok(reader.clients(filter, asked.cursor, asked.limit.clamp(1, MAX_PAGE))?))
+    }
+
+    /// Owners of clients: kind, id, how many clients and keys.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn owners(&self) -> Result<Vec<(String, String, i64, i64)>, Refused> {
+        self.read(|reader| Ok(reader.owners()?))
+    }
+
+    /// The audit log, the newest first, a page at a time.
+    ///
+    /// # Errors
+    /// The cursor is none of this list, or the store cannot be read.
+    pub fn audit(&self, filter: &AuditFilter, asked: Asked<'_>) -> Result<Page<AuditRecord>, Refused> {
+        let after = asked.cursor.map(|cursor| cursor.parse().map_err(|_| bad_cursor())).transpose()?;
+        self.read(|reader| Ok(reader.audit(filter, after, asked.limit.clamp(1, MAX_PAGE))?))
+    }
+
+    /// What a key did, by day and endpoint.
+    ///
+    /// # Errors
+    /// There is no such key, or the store cannot be read.
+    pub fn usage(&self, id: &str, since_day: i64) -> Result<Vec<UsageRow>, Refused> {
+        self.read(|reader| {
+            let detail = reader.key(id)?.ok_or_else(|| Refused::no_key(id))?;
+            Ok(reader.usage(detail.key.number, since_day)?)
+        })
+    }
+
+    /// Keys by what they are good for.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn counts(&self, now: Timestamp) -> Result<StateCounts, Refused> {
+        self.read(|reader| Ok(reader.state_counts(now)?))
+    }
+}
+
+fn bad_cursor() -> Refused {
+    let detail = "it was not given out for a list in this order: begin without one";
+    Refused::Invalid(vec![super::Fault::new("/cursor", "cursor_invalid", detail)])
+}

@@ -1,0 +1,277 @@
+//! What goes on by itself beside changes: usage is written down, changes of other processes are followed, ends are
+//! announced, unused keys are switched off, and what is old is forgotten.
+//!
+//! One thread does all of it, in turn, each in its own rhythm. A failure is logged and counted and tried again the next
+//! time; the data path knows nothing of it.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use super::issuing::{earlier, later};
+use super::{Actor, Management, Refused, now};
+use crate::keys::{KeyOrigin, SecretTag, Timestamp};
+use crate::store::{KeyFilter, KeyOrder, KeyStatus, StateCounts, StoreError, UsageSample};
+
+/// How often it is looked whether something is due.
+const TICK: Duration = Duration::from_millis(250);
+const WRITE_USAGE: Duration = Duration::from_secs(1);
+const COUNT: Duration = Duration::from_secs(15);
+const ANNOUNCE: Duration = Duration::from_secs(60);
+const FORGET: Duration = Duration::from_secs(60 * 60);
+/// Secrets that a rotation has replaced are known as such for so long after their end; then they are unknown.
+const ENDED_SECRETS_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Keys whose words are indexed in one go.
+const INDEXED_IN_ONE_GO: usize = 1_000;
+/// Samples that are kept while the store cannot be written.
+const MAX_SAMPLES: usize = 100_000;
+
+/// What upkeep is given, and gives.
+pub struct Upkeep {
+    /// What is kept up.
+    pub management: Management,
+    /// What keys did since this was last asked.
+    pub usage: Box<dyn FnMut() -> Vec<UsageSample> + Send>,
+    /// Told how many keys there are, by what they are good for.
+    pub counted: Box<dyn Fn(&StateCounts) + Send>,
+    /// Told what could not be done, in a word.
+    pub failed: Box<dyn Fn(&'static str) + Send>,
+    /// Told that there may be something to deliver.
+    pub changed: Box<dyn Fn() + Send>,
+}
+
+impl std::fmt::Debug for Upkeep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upkeep").field("management", &self.management).finish_non_exhaustive()
+    }
+}
+
+/// Ends the thread.
+#[derive(Debug)]
+pub struct UpkeepHandle {
+    stop: Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl UpkeepHandle {
+    /// Writes down what is left to be written, and ends.
+    pub fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the upkeep of keys ended in a panic");
+        }
+    }
+}
+
+impl Upkeep {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gives none.
+    pub fn start(self) -> std::io::Result<UpkeepHandle> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("keys".into()).spawn(move || self.run(&stopped))?;
+        Ok(UpkeepHandle { stop, thread })
+    }
+
+    fn run(mut self, stopped: &Receiver<()>) {
+        let mut samples = Vec::new();
+        let mut seen_version = 0;
+        let began = Instant::now();
+        let mut due = Due::default();
+        loop {
+            let is_over = !matches!(stopped.recv_timeout(TICK), Err(RecvTimeoutError::Timeout));
+            let elapsed = began.elapsed();
+            if due.is_due(Job::Usage, elapsed, WRITE_USAGE) || is_over {
+                samples.extend((self.usage)());
+                self.write_usage(&mut samples);
+            }
+            if is_over {
+                return;
+            }
+            self.attempt("follow", |upkeep| upkeep.follow(&mut seen_version));
+            self.attempt("index", Self::index);
+            if due.is_due(Job::Count, elapsed, COUNT) {
+                self.attempt("count", |upkeep| {
+                    let counts = upkeep.management.counts(now())?;
+                    (upkeep.counted)(&counts);
+                    Ok(())
+                });
+            }
+            if due.is_due(Job::Announce, elapsed, ANNOUNCE) && self.management.can_write() {
+                self.attempt("announce", Self::announce);
+                self.attempt("disable_unused", Self::disable_unused);
+            }
+            if due.is_due(Job::Forget, elapsed, FORGET) && self.management.can_write() {
+                self.attempt("forget", Self::forget);
+            }
+        }
+    }
+
+    fn attempt(&mut self, what: &'static str, job: impl FnOnce(&mut Self) -> Result<(), Refused>) {
+        if let Err(error) = job(self) {
+            (self.failed)(what);
+            tracing::warn!(error = %error, "{what}: the store of keys could not be used; tried again later");
+        }
+    }
+
+    /// Writes down what keys did. While that is not possible it is kept, as far as there is room.
+    fn write_usage(&mut self, samples: &mut Vec<UsageSample>) {
+        if samples.is_empty() {
+            return;
+        }
+        for sample in samples.iter().filter(|sample| sample.is_first_use) {
+            if let (Some(secret), Some(last)) = (sample.secret, &sample.last) {
+                let (id, at) = (sample.key.to_string(), last.at);
+                let tag = SecretTag::from_bytes(secret);
+                self.attempt("take_up", |upkeep| upkeep.management.take_up_rotation(&id, tag, at));
+            }
+        }
+        let written = self.management.inner.store.write(now(), |writer| writer.add_usage(samples));
+        match written {
+            Ok(()) => samples.clear(),
+            Err(error) => {
+                (self.failed)("usage");
+                if samples.len() > MAX_SAMPLES {
+                    let lost = samples.len() - MAX_SAMPLES;
+                    samples.drain(..lost);
+                    tracing::warn!(error = %error, lost, "usage of keys cannot be written down, and some of it is lost");
+                }
+            }
+        }
+    }
+
+    /// Follows what another process has changed.
+    fn follow(&mut self, seen: &mut i64) -> Result<(), Refused> {
+        if self.management.can_write() && self.management.inner.store.was_changed_elsewhere(seen)? {
+            self.management.load_tokens()?;
+            if self.management.catch_up()? {
+                self.management.enforce()?;
+                (self.changed)();
+            }
+        }
+        Ok(())
+    }
+
+    /// Indexes the words of keys that came in by the thousands.
+    fn index(&mut self) -> Result<(), Refused> {
+        let began = Instant::now();
+        // Not longer than a tick, and in steps that let others in.
+        while began.elapsed() < TICK {
+            let has_more = self.management.inner.store.write(now(), |writer| writer.index_words(INDEXED_IN_ONE_GO))?;
+            if !has_more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the webhook of keys that end soon, once for each distance.
+    fn announce(&mut self) -> Result<(), Refused> {
+        let issuing = self.management.issuing();
+        if !issuing.has_webhook {
+            return Ok(());
+        }
+        let at = now();
+        for threshold in &issuing.policy.notify_before_expiry {
+            let filter = KeyFilter {
+                status: Some(KeyStatus::Active),
+                expires_before: Some(later(at, *threshold)),
+                origin: Some(KeyOrigin::Store),
+                ..KeyFilter::default()
+            };
+            let mut cursor = None;
+            loop {
+                let asked = super::reports::Asked { cursor: cursor.as_deref(), limit: 100 };
+                let page = self.management.keys(&filter, KeyOrder::Expires, false, asked, at)?;
+                self.management.inner.store.write(at, |writer| {
+                    for detail in &page.items {
+                        let Some(end) = detail.key.expires_at else { continue };
+                        let millis = i64::try_from(threshold.as_millis()).unwrap_or(i64::MAX);
+                        if writer.note_notice(detail.key.number, end, millis)? {
+                            let seconds = (end.as_millis() - at.as_millis()) / 1000;
+                            let body = serde_json::json!({
+                                "key": super::view::key(detail),
+                                "expires_in_seconds": seconds,
+                            });
+                            self.management.tell(writer, "key.expiring", body)?;
+                        }
+                    }
+                    Ok::<_, Refused>(())
+                })?;
+                match page.next {
+                    Some(next) => cursor = Some(next),
+                    None => break,
+                }
+            }
+        }
+        (self.changed)();
+        Ok(())
+    }
+
+    /// Switches off keys that nobody has used for too long.
+    fn disable_unused(&mut self) -> Result<(), Refused> {
+        let Some(after) = self.management.issuing().policy.disable_unused_after else { return Ok(()) };
+        let at = now();
+        let filter = KeyFilter {
+            status: Some(KeyStatus::Active),
+            unused_since: Some(earlier(at, after)),
+            origin: Some(KeyOrigin::Store),
+            ..KeyFilter::default()
+        };
+        let days = after.as_secs() / 86_400;
+        loop {
+            let asked = super::reports::Asked { cursor: None, limit: 100 };
+            let page = self.management.keys(&filter, KeyOrder::Created, false, asked, at)?;
+            if page.items.is_empty() {
+                return Ok(());
+            }
+            for detail in &page.items {
+                let reason = Some(format!("not used for {days} days"));
+                self.management.disable_key(&Actor::keygate(), detail.key.id.as_str(), reason)?;
+            }
+        }
+    }
+
+    fn forget(&mut self) -> Result<(), Refused> {
+        let management = &self.management;
+        management.forget_ended_secrets(earlier(now(), ENDED_SECRETS_KEPT))?;
+        management.inner.store.write(now(), |writer| {
+            writer.prune_feed()?;
+            writer.prune_spent()?;
+            writer.prune_usage()?;
+            writer.prune_notices()?;
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Job {
+    Usage,
+    Count,
+    Announce,
+    Forget,
+}
+
+/// When each job was last done.
+#[derive(Debug, Default)]
+struct Due([Option<Duration>; 4]);
+
+impl Due {
+    /// Whether a job is due, and if so, that it is done now. At the beginning every one is.
+    fn is_due(&mut self, job: Job, elapsed: Duration, every: Duration) -> bool {
+        let last = &mut self.0[job as usize];
+        let is_due = last.is_none_or(|last| elapsed - last >= every);
+        if is_due {
+            *last = Some(elapsed);
+        }
+        is_due
+    }
+}
+
+/// The day of a moment, counted from 1970.
+#[must_use]
+pub fn day_of(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(86_400_000)
+}
