@@ -6,7 +6,10 @@
 //!
 //! There are no globals besides the log: all state is made here and handed down.
 
+pub mod keys;
+
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -17,13 +20,15 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Settings, Source};
+use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
+use crate::credential::Secret;
 use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
-use crate::gateway::{Gateway, Shared, cut_withdrawn};
+use crate::gateway::{Gateway, KeyUsage, Shared, cut_withdrawn};
 use crate::keys::KeyTable;
+use crate::management::{Management, Refused, Upkeep};
 use crate::ops::{self, Ops};
 use crate::reload::{
-    CertificateFiles, Outcome, ReloadHandle, Reloader, Trigger, read_certificates, report_certificates, report_keys,
+    CertificateFiles, InForce, Outcome, ReloadHandle, Reloader, Trigger, read_certificates, report_certificates,
 };
 use crate::server::tls::{self, CertificateError, CertificateResolver};
 use crate::server::{
@@ -31,7 +36,8 @@ use crate::server::{
     WorkerListeners,
 };
 use crate::snapshot::CurrentSnapshot;
-use crate::telemetry::access_log::{AccessLog, Destination, Format, OpenError};
+use crate::store;
+use crate::telemetry::access_log::{self, AccessLog, Destination, Format};
 use crate::telemetry::health::{Health, ReloadOutcome};
 use crate::telemetry::metrics::{Metrics, WorkerMetrics};
 use crate::telemetry::redact::Masks;
@@ -43,7 +49,7 @@ const NOTICE: Duration = Duration::from_millis(100);
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
 /// What is running, for the words on the terminal.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Started {
     /// Where callers connect, as URLs.
     pub listening: Vec<String>,
@@ -55,6 +61,21 @@ pub struct Started {
     pub keys: usize,
     /// Of the rules in force.
     pub generation: u64,
+    /// The file of the store.
+    pub store: Option<PathBuf>,
+    /// What was made for whoever starts keygate for the first time: shown once.
+    pub first_secret: Option<Secret<'static>>,
+}
+
+/// What is made when a store is used for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// An admin token, for the admin API.
+    AdminToken,
+    /// A client with a key.
+    Key,
+    /// Nothing.
+    Nothing,
 }
 
 /// How it ended.
@@ -93,7 +114,19 @@ pub enum StartError {
     Tls(#[from] rustls::Error),
     /// The access log.
     #[error("cannot open the access log")]
-    AccessLog(#[from] OpenError),
+    AccessLog(#[from] access_log::OpenError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// The store, once it was open.
+    #[error("the store cannot be used")]
+    StoreFailed(#[from] store::StoreError),
+    /// The configuration, beside what is in the store.
+    #[error("{0}")]
+    Configuration(Problems),
+    /// What is made at the first start.
+    #[error("what is made at the first start cannot be made")]
+    First(#[from] Refused),
     /// The operating system.
     #[error("the system gives no {what}")]
     System {
@@ -102,6 +135,12 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl From<Problems> for StartError {
+    fn from(problems: Problems) -> Self {
+        Self::Configuration(problems)
+    }
 }
 
 impl StartError {
@@ -114,36 +153,50 @@ impl StartError {
 ///
 /// # Errors
 /// What kept it from starting; nothing was served then.
-pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> Result<Ended, StartError> {
+pub fn run(
+    source: Source,
+    mut loaded: Loaded,
+    first: First,
+    announce: impl FnOnce(Started),
+) -> Result<Ended, StartError> {
     let settings = loaded.settings.clone();
     let health = Health::default();
     let metrics = Metrics::new(health.clone());
     let masks = Masks::default();
-    masks.set(loaded.key_prefixes.iter().map(|entry| &*entry.prefix));
+    masks.set(loaded.issuing.prefixes.iter().map(|entry| &*entry.prefix));
     let access_log = open_access_log(&settings, masks.clone())?;
     metrics.set_access_log(access_log.clone());
     let (listeners, certificates) = listeners(&loaded)?;
     let bound = server::bind_all(&listeners, settings.workers.get())?;
-    let admin = settings.admin.map(|address| bind_admin("admin", address)).transpose()?;
+    let admin = settings.admin.map(|admin| bind_admin("admin", admin.address)).transpose()?;
     let observe = settings.observe.map(|address| bind_admin("observe", address)).transpose()?;
 
     let own_addresses: Arc<[SocketAddr]> =
         [&admin, &observe].into_iter().flatten().filter_map(|socket| socket.local_addr().ok()).collect();
 
-    let keys = Arc::new(KeyTable::new());
-    keys.set_pepper(loaded.pepper);
-    keys.reconcile(&loaded.keys);
+    let table = Arc::new(KeyTable::new());
+    table.set_pepper(loaded.pepper.take());
+    table.extend(&loaded.keys);
+    let management = keys::open(&loaded, Arc::clone(&table))?;
+    let of_store = management.load()?;
+    let first_secret = match first {
+        First::AdminToken => management.first_token()?,
+        First::Key => management.first_key()?,
+        First::Nothing => None,
+    };
     let started = Started {
         listening: listening(&settings, bound.first()),
         admin: own_addresses.iter().map(|address| url("http", *address)).collect(),
         endpoints: loaded.snapshot.router.endpoints().len(),
-        keys: loaded.keys.len(),
+        keys: loaded.keys.len() + of_store + usize::from(first == First::Key && first_secret.is_some()),
         generation: loaded.snapshot.generation,
+        store: settings.store.clone(),
+        first_secret,
     };
     metrics.set_endpoints(started.endpoints);
-    report_keys(&metrics, &loaded.keys);
     // The table holds what a verdict needs. A million records would otherwise be kept until the end.
-    drop(loaded.keys);
+    let copier = keys::Copier::start(management.clone(), metrics.clone()).map_err(StartError::system("thread"))?;
+    copier.copy((std::mem::take(&mut loaded.clients), std::mem::take(&mut loaded.keys)));
     report_certificates(&metrics, &certificates);
     health.published(started.generation, &loaded.snapshot.content_digest, SystemTime::now());
     health.keys_loaded();
@@ -158,12 +211,15 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
         })
         .collect();
     let streams = forwarders.iter().map(|(forwarder, _)| Arc::clone(forwarder.streams())).collect();
-    let cut = cut_streams(streams, Arc::clone(&keys), Arc::clone(&snapshot));
+    let cut = cut_streams(streams, Arc::clone(&table), Arc::clone(&snapshot));
+    management.cut_with(Arc::clone(&cut));
+    let usages: Vec<Arc<KeyUsage>> = forwarders.iter().map(|_| Arc::default()).collect();
+    let upkeep = upkeep(&management, usages.clone(), metrics.clone()).start().map_err(StartError::system("thread"))?;
     let reloads = Reloader {
         source,
         settings: settings.clone(),
         snapshot: Arc::clone(&snapshot),
-        keys: Arc::clone(&keys),
+        keys: Arc::clone(&table),
         certificates,
         watched: loaded.watched_files,
         metrics: metrics.clone(),
@@ -171,13 +227,24 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
         masks,
         is_rejected: false,
         keys_changed: cut,
+        fits: {
+            let management = management.clone();
+            Box::new(move |loaded| keys::fits(&management, loaded))
+        },
+        applied: {
+            let management = management.clone();
+            Box::new(move |in_force: InForce| {
+                management.set_issuing(keys::issuing(&in_force.issuing, &in_force.snapshot));
+                copier.copy((in_force.clients, in_force.keys));
+            })
+        },
     }
     .start()
     .map_err(StartError::system("thread"))?;
 
     let shared = Arc::new(Shared {
         snapshot: Arc::clone(&snapshot),
-        keys,
+        keys: table,
         access_log: access_log.clone(),
         deprecations: Default::default(),
         faults: Default::default(),
@@ -185,12 +252,12 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
     let drain = Drain::new();
     let connections = connection_settings(&settings);
     let mut workers = Vec::new();
-    for ((number, listeners), (forwarder, metrics)) in bound.into_iter().enumerate().zip(forwarders) {
+    for (((number, listeners), (forwarder, metrics)), usage) in bound.into_iter().enumerate().zip(forwarders).zip(usages) {
         let shared = Arc::clone(&shared);
         let (connections, drain) = (connections.clone(), drain.clone());
         let worker = thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || work(listeners, shared, connections, forwarder, metrics, drain))
+            .spawn(move || work(listeners, shared, connections, forwarder, metrics, usage, drain))
             .map_err(StartError::system("thread"))?;
         workers.push(worker);
     }
@@ -202,7 +269,8 @@ pub fn run(source: Source, loaded: Loaded, announce: impl FnOnce(&Started)) -> R
         .enable_all()
         .build()
         .map_err(StartError::system("runtime"))?;
-    let outcome = runtime.block_on(background.run(admin, observe, &started, announce, workers));
+    let outcome = runtime.block_on(background.run(admin, observe, started, announce, workers));
+    upkeep.stop();
     // A name that is still being looked up is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
@@ -215,6 +283,7 @@ fn work(
     connections: ConnectionSettings,
     forwarder: Forwarder,
     metrics: WorkerMetrics,
+    usage: Arc<KeyUsage>,
     drain: Drain,
 ) -> std::io::Result<Drained> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -226,7 +295,7 @@ fn work(
             cut_streams.wait_cut().await;
             streams.cut_all();
         });
-        let gateway = Gateway::new(shared, forwarder, metrics.clone());
+        let gateway = Gateway::new(shared, forwarder, metrics.clone(), usage);
         server::serve(listeners, gateway, connections, metrics, drain).await
     })
 }
@@ -246,8 +315,8 @@ impl Background {
         self,
         admin: Option<std::net::TcpListener>,
         observe: Option<std::net::TcpListener>,
-        started: &Started,
-        announce: impl FnOnce(&Started),
+        started: Started,
+        announce: impl FnOnce(Started),
         workers: Vec<thread::JoinHandle<std::io::Result<Drained>>>,
     ) -> Result<Ended, StartError> {
         let (end_admin, ended) = tokio::sync::watch::channel(false);
@@ -346,6 +415,18 @@ fn cut_streams(
     })
 }
 
+/// What goes on beside changes of keys.
+fn upkeep(management: &Management, usages: Vec<Arc<KeyUsage>>, metrics: Metrics) -> Upkeep {
+    let failing = metrics.clone();
+    Upkeep {
+        management: management.clone(),
+        usage: Box::new(move || usages.iter().flat_map(|usage| usage.take()).collect()),
+        counted: Box::new(move |counts| metrics.set_keys(keys::facts(counts))),
+        failed: Box::new(move |what| failing.store_failed(what)),
+        changed: Box::new(|| ()),
+    }
+}
+
 async fn resolve_again_and_again(snapshot: Arc<CurrentSnapshot>) {
     loop {
         tokio::time::sleep(RESOLVE_EVERY).await;
@@ -379,7 +460,7 @@ async fn resolve_again(snapshot: &CurrentSnapshot) {
     }
 }
 
-fn open_access_log(settings: &Settings, masks: Masks) -> Result<AccessLog, OpenError> {
+fn open_access_log(settings: &Settings, masks: Masks) -> Result<AccessLog, access_log::OpenError> {
     let Some(log) = &settings.access_log else {
         return AccessLog::open(Destination::Off, Format::Json, masks);
     };

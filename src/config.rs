@@ -31,8 +31,8 @@ pub use problem::{Problem, Problems, Severity};
 pub use quick::{Quick, QuickUpstream, quick};
 pub use reference::{reference, schema};
 pub use settings::{
-    AccessLogFormat, AccessLogOutput, AccessLogSettings, Limits, ListenerSettings, LogSettings, Protocol, Settings,
-    Timeouts,
+    ADMIN, AccessLogFormat, AccessLogOutput, AccessLogSettings, AdminSettings, Limits, ListenerSettings, LogSettings,
+    Protocol, Settings, Timeouts,
 };
 pub use source::{Source, WatchedFile};
 
@@ -42,16 +42,16 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use crate::client::{Environment, KeyType};
+use crate::client::{Client, Environment, KeyType};
 use crate::credential::Pepper;
-use crate::keys::{KeyRecord, Timestamp};
+use crate::keys::{KeyPolicy, KeyRecord, Timestamp};
 use crate::snapshot::Snapshot;
 use compile::{Compiler, compile, pepper_from, read_keys_file};
 use document::Document;
 use problem::Report;
 use read::Shape as _;
 use source::{Access, Files, MAX_PEM_BYTES, MAX_YAML_BYTES, Unreadable, fill_in};
-use tree::Node;
+use tree::{Node, Position};
 
 /// A configuration that can be put in force.
 #[derive(Debug)]
@@ -70,8 +70,67 @@ pub struct Loaded {
     pub watched_files: Vec<WatchedFile>,
     /// The certificates of the listeners that speak TLS.
     pub certificates: Vec<ListenerCertificates>,
+    /// The clients of the files, those without a key too.
+    pub clients: Vec<Arc<Client>>,
+    /// What is said about keys that are issued.
+    pub issuing: IssuingSettings,
+    /// Where keys were written, for problems that show only beside the store.
+    places: Places,
+}
+
+/// What is said about keys that are issued. A reload puts all of it in force.
+#[derive(Debug, Clone, Default)]
+pub struct IssuingSettings {
     /// How new keys begin.
-    pub key_prefixes: Vec<KeyPrefix>,
+    pub prefixes: Vec<KeyPrefix>,
+    /// What is asked of them.
+    pub policy: KeyPolicy,
+    /// Who is told of changes.
+    pub webhook: Option<Webhook>,
+    /// Digest of the admin token that a file gives.
+    pub admin_token: Option<[u8; 32]>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    files: Vec<Arc<str>>,
+    keys: Vec<Position>,
+}
+
+impl Loaded {
+    /// Refuses what was loaded, for reasons that it does not hold itself: of a key by its place in [`Loaded::keys`], or of
+    /// the files as a whole; what is wrong, and how to mend it.
+    #[must_use]
+    pub fn refuse(&self, reasons: &[(Option<usize>, String, &str)]) -> Problems {
+        let mut report = Report::default();
+        for file in &self.places.files {
+            report.add_source(Arc::clone(file), None);
+        }
+        for (key, message, hint) in reasons {
+            let at = key.and_then(|key| self.places.keys.get(key).copied()).unwrap_or_default();
+            report.error(at, message.as_str()).hint(*hint);
+        }
+        let mut problems = report.finish();
+        problems.watched_files.clone_from(&self.watched_files);
+        problems
+    }
+}
+
+/// Who is told of changes of keys.
+#[derive(Clone)]
+pub struct Webhook {
+    /// Where.
+    pub url: http::Uri,
+    /// What messages are signed with.
+    pub secret: Zeroizing<Vec<u8>>,
+    /// Authorities whose certificates are trusted; the system's if none are named.
+    pub trusted: Option<Vec<rustls_pki_types::CertificateDer<'static>>>,
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook").field("host", &self.url.host()).finish_non_exhaustive()
+    }
 }
 
 /// How keys of one kind begin.
@@ -206,6 +265,7 @@ fn read(
         compile(&document, generation, keys_file, compiler)
     });
     let problems_found = report.errors() > 0;
+    let file_names = report.source_names();
     let mut problems = report.finish();
     let (content_digest, watched_files) = files.finish();
     problems.watched_files.clone_from(&watched_files);
@@ -218,7 +278,9 @@ fn read(
             warnings: problems,
             watched_files,
             certificates: compiled.certificates,
-            key_prefixes: compiled.key_prefixes,
+            clients: compiled.clients,
+            issuing: compiled.issuing,
+            places: Places { files: file_names, keys: compiled.key_places },
         }),
         _ => Err(problems),
     }

@@ -194,6 +194,8 @@ impl Forwarder {
                     let answer = Box::pin(echo::answer(&head, body, echo_caller(permit)));
                     answer.await.map_err(ForwardError::RequestBody)
                 }
+                // Answered by the gateway, before it comes to forwarding.
+                UpstreamKind::SelfService => Err(ForwardError::NoServer),
                 UpstreamKind::Http(servers) => {
                     let answered = self.send_http(permit, &outgoing, &plan, servers, body, upgrade).await;
                     if let Err(error) = &answered

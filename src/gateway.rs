@@ -12,6 +12,7 @@ mod fault_log;
 mod record;
 mod request_id;
 mod response;
+mod usage;
 mod withdrawal;
 
 use std::collections::HashSet;
@@ -35,6 +36,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::WorkerMetrics;
 
 pub use fault_log::FaultLog;
+pub use usage::KeyUsage;
 use record::{CountedBody, Record, RecordedBody};
 use request_id::{RequestId, RequestIds};
 use response::Refusal;
@@ -84,6 +86,7 @@ struct Worker {
     forwarder: Forwarder,
     metrics: WorkerMetrics,
     request_ids: RequestIds,
+    usage: Arc<KeyUsage>,
 }
 
 /// Why a request has no answer from its upstream.
@@ -107,8 +110,8 @@ impl From<Rejection> for Failure {
 impl Gateway {
     /// A gateway for one worker, with upstream connections of its own.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, forwarder: Forwarder, metrics: WorkerMetrics) -> Self {
-        Self { worker: Arc::new(Worker { shared, forwarder, metrics, request_ids: RequestIds::new() }) }
+    pub fn new(shared: Arc<Shared>, forwarder: Forwarder, metrics: WorkerMetrics, usage: Arc<KeyUsage>) -> Self {
+        Self { worker: Arc::new(Worker { shared, forwarder, metrics, request_ids: RequestIds::new(), usage }) }
     }
 
     /// Takes a request from its head to its answer.
@@ -212,7 +215,26 @@ impl Gateway {
     ) -> Result<Admitted, Refused> {
         let admitted = self.judge(parts, host, peer, snapshot, seen, record.at());
         record.decided(&admitted);
+        self.note_usage(&admitted, snapshot, record.at());
         admitted
+    }
+
+    /// Counts what the key that was shown was used for.
+    fn note_usage(&self, admitted: &Result<Admitted, Refused>, snapshot: &Snapshot, at: SystemTime) {
+        let usage = &self.worker.usage;
+        match admitted {
+            Ok(Admitted::Forward(permit)) => {
+                if let Some(shown) = permit.shown() {
+                    usage.admitted(shown, &permit.endpoint().name, permit.client_address(), at);
+                }
+            }
+            Ok(Admitted::Preflight(_)) => {}
+            Err(refused) => {
+                if let (Some(key), Some(rule)) = (&refused.key, refused.rule) {
+                    usage.refused(&key.id, &snapshot.router.endpoints()[rule.endpoint].name);
+                }
+            }
+        }
     }
 
     fn judge(

@@ -9,10 +9,12 @@
 mod policy;
 mod table;
 mod terms;
+mod usage;
 
 pub use policy::KeyPolicy;
 pub use table::{Held, KeyTable, Reconciled, SecretTag, TableEntry};
 pub use terms::SharedTerms;
+pub use usage::{LastUse, UsageSample};
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

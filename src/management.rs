@@ -36,6 +36,7 @@ pub use rotation::{MAX_GRACE, RotateKey};
 pub use tokens::{CreateToken, CreatedToken, HeldToken};
 pub use upkeep::{Upkeep, UpkeepHandle, day_of};
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
@@ -61,6 +62,8 @@ struct Inner {
     seen: Mutex<i64>,
     cut: OnceLock<CutStreams>,
     tokens: ArcSwap<Vec<HeldToken>>,
+    /// Nothing has changed since keys were last counted.
+    is_counted: AtomicBool,
 }
 
 impl std::fmt::Debug for Management {
@@ -81,6 +84,7 @@ impl Management {
             seen: Mutex::new(0),
             cut: OnceLock::new(),
             tokens: ArcSwap::default(),
+            is_counted: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }

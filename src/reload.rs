@@ -15,10 +15,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::config::{self, Problems, Settings, Source, WatchedFile};
-use crate::keys::{KeyRecord, KeyTable, Timestamp};
+use crate::client::Client;
+use crate::config::{self, IssuingSettings, Loaded, Problems, Settings, Source, WatchedFile};
+use crate::keys::{KeyRecord, KeyTable};
 use crate::server::tls::{Certificate, CertificateError, CertificateResolver};
-use crate::snapshot::CurrentSnapshot;
+use crate::snapshot::{CurrentSnapshot, Snapshot};
 use crate::telemetry::health::{Health, ReloadOutcome};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::redact::Masks;
@@ -94,6 +95,28 @@ pub struct Reloader {
     pub is_rejected: bool,
     /// Told whenever keys changed: what keys that are gone have opened is to be closed.
     pub keys_changed: KeysChanged,
+    /// Asked whether what was loaded can be in force beside what else there is.
+    pub fits: Fits,
+    /// Given what was put in force.
+    pub applied: Applied,
+}
+
+/// See [`Reloader::fits`].
+pub type Fits = Box<dyn Fn(&Loaded) -> Result<(), Problems> + Send>;
+/// See [`Reloader::applied`].
+pub type Applied = Box<dyn Fn(InForce) + Send>;
+
+/// What a reload has put in force beside rules and certificates.
+#[derive(Debug)]
+pub struct InForce {
+    /// The rules it goes with.
+    pub snapshot: Arc<Snapshot>,
+    /// Clients of the files.
+    pub clients: Vec<Arc<Client>>,
+    /// Keys of the files.
+    pub keys: Vec<KeyRecord>,
+    /// What is said about keys that are issued.
+    pub issuing: IssuingSettings,
 }
 
 /// See [`Reloader::keys_changed`].
@@ -152,7 +175,7 @@ impl Reloader {
     fn reload(&mut self, trigger: &Trigger) -> Outcome {
         let began = Instant::now();
         let before = self.snapshot.load();
-        let loaded = match config::load(&self.source, before.generation + 1) {
+        let mut loaded = match config::load(&self.source, before.generation + 1) {
             Ok(loaded) => loaded,
             Err(problems) => {
                 // The mend may come in a file that was not named before.
@@ -160,6 +183,10 @@ impl Reloader {
                 return self.reject(&problem_lines(&problems), problems.to_string());
             }
         };
+        if let Err(problems) = (self.fits)(&loaded) {
+            self.watched = problems.watched_files().to_vec();
+            return self.reject(&problem_lines(&problems), problems.to_string());
+        }
         let mut certificates = Vec::new();
         for entry in &self.certificates {
             // A listener that has lost its TLS in the file waits for a restart, like every change of a listener.
@@ -174,7 +201,7 @@ impl Reloader {
                 }
             }
         }
-        self.watched = loaded.watched_files;
+        self.watched = std::mem::take(&mut loaded.watched_files);
         if loaded.snapshot.content_digest == before.content_digest {
             if self.is_rejected {
                 tracing::info!("the configuration is again what is in force");
@@ -194,13 +221,13 @@ impl Reloader {
             let _ = entry.resolver.replace(read);
         }
         report_certificates(&self.metrics, &self.certificates);
-        self.keys.set_pepper(loaded.pepper);
+        self.keys.set_pepper(loaded.pepper.take());
         let mut changed = self.keys.restrict(&loaded.keys);
         (self.keys_changed)();
         let (generation, digest) = (loaded.snapshot.generation, loaded.snapshot.content_digest.clone());
         let endpoints = loaded.snapshot.router.endpoints().len();
         let difference = endpoint_changes(&before, &loaded.snapshot);
-        self.masks.set(loaded.key_prefixes.iter().map(|entry| &*entry.prefix));
+        self.masks.set(loaded.issuing.prefixes.iter().map(|entry| &*entry.prefix));
         self.snapshot.publish(loaded.snapshot);
         changed.added = self.keys.extend(&loaded.keys);
         // The environment may be another one.
@@ -209,10 +236,15 @@ impl Reloader {
         self.health.published(generation, &digest, SystemTime::now());
         self.health.reload_finished(ReloadOutcome::Applied, SystemTime::now());
         self.metrics.set_endpoints(endpoints);
-        report_keys(&self.metrics, &loaded.keys);
         for line in problem_lines(&loaded.warnings) {
             tracing::warn!("{line}");
         }
+        (self.applied)(InForce {
+            snapshot: self.snapshot.load(),
+            clients: loaded.clients,
+            keys: loaded.keys,
+            issuing: loaded.issuing,
+        });
         self.is_rejected = false;
         tracing::info!(
             generation,
@@ -248,25 +280,6 @@ pub fn read_certificates(files: &config::ListenerCertificates) -> Result<Vec<Cer
         .iter()
         .map(|file| Certificate::parse(&file.certificate, &file.certificate_pem, &file.key, &file.key_pem))
         .collect()
-}
-
-/// Tells the metrics how many keys there are, by what they are good for now.
-pub fn report_keys(metrics: &Metrics, records: &[KeyRecord]) {
-    let now = Timestamp::from(SystemTime::now());
-    let (mut active, mut disabled, mut expired, mut pending) = (0, 0, 0, 0);
-    for KeyRecord { key, .. } in records {
-        let count = if !key.active || !key.client.active {
-            &mut disabled
-        } else if key.expires_at.is_some_and(|until| now >= until) {
-            &mut expired
-        } else if key.not_before.is_some_and(|from| now < from) {
-            &mut pending
-        } else {
-            &mut active
-        };
-        *count += 1;
-    }
-    metrics.set_keys(&[("active", active), ("disabled", disabled), ("expired", expired), ("not_yet_valid", pending)]);
 }
 
 /// Tells the metrics when certificates end.

@@ -1,6 +1,7 @@
 //! The rules in force: one immutable value, replaced whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -31,6 +32,23 @@ pub struct Snapshot {
     pub environment: Option<Environment>,
     /// The shape of refusals that no endpoint answers for.
     pub errors: ErrorStyle,
+    /// What holders of keys may do with the key itself.
+    pub self_service: Option<SelfService>,
+}
+
+/// What the holder of a key may do with the key itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelfService {
+    /// The path below which it is answered.
+    pub prefix: Box<str>,
+    /// Ask what the key is.
+    pub whoami: bool,
+    /// Get another secret for it.
+    pub rotate: bool,
+    /// Take it out of force.
+    pub revoke: bool,
+    /// How long an old secret may stay good at most.
+    pub max_grace: Duration,
 }
 
 /// Where the snapshot in force is kept. The only `ArcSwap` of rules.

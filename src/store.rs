@@ -16,7 +16,7 @@ mod sqlite;
 pub use record::{
     AdminToken, AuditEntry, AuditFilter, AuditRecord, Change, ClientFilter, ClientRow, Delivery, Disabled, KeyDetail,
     KeyFilter, KeyOrder, KeyRow, KeyStatus, LastUse, NewAdminToken, NewClient, NewDelivery, NewKey, NewSecret, Page,
-    Rotation, SecretRow, SecretState, Spent, StateCounts, UsageRow, UsageSample,
+    Rotation, SecretRow, SecretState, Spent, StateCounts, UsageRow,
 };
 pub use sqlite::{Location, Reader, Store, Writer};
 

@@ -35,6 +35,8 @@ pub enum UpstreamKind {
     Http(Box<[Server]>),
     /// The built-in echo: answers what it received, as JSON. For demonstrations and tests.
     Echo,
+    /// keygate itself, for holders of keys that ask about them.
+    SelfService,
 }
 
 /// One server of an upstream.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use keygate::telemetry::access_log::{AccessLog, Destination, Format};
 use keygate::telemetry::health::{Health, ReloadOutcome};
-use keygate::telemetry::metrics::{Kind, METRICS, Metrics, RequestSample};
+use keygate::telemetry::metrics::{KeyFacts, Kind, METRICS, Metrics, RequestSample};
 use keygate::telemetry::redact::Masks;
 use serde_yaml::Value;
 
@@ -63,7 +63,16 @@ fn every_metric() -> Metrics {
     health.keys_loaded();
     health.reload_finished(ReloadOutcome::Unchanged, now);
     let metrics = Metrics::new(health);
-    metrics.set_keys(&[("active", 1), ("disabled", 0)]);
+    metrics.set_keys(KeyFacts {
+        by_state: vec![("active", 7), ("disabled", 1)],
+        expiring: vec![("1d", 2)],
+        next_expiry: Some(1_900_000_000),
+    });
+    metrics.store_failed("usage");
+    metrics.webhook_told("delivered");
+    metrics.set_webhook_waiting(3);
+    metrics.admin_request(200);
+    metrics.admin_token_refused();
     metrics.set_endpoints(1);
     metrics.set_certificates([("api.example.com", 1_900_000_000)]);
     metrics.set_servers([("backend", "10.0.0.1:80")]);
@@ -514,6 +523,8 @@ fn check(text: &str) -> (bool, String) {
         ("ca.pem", 0o644, certified.cert.pem()),
         ("certificate-key.pem", 0o600, certified.signing_key.serialize_pem()),
         ("pepper", 0o600, "5a".repeat(32)),
+        ("admin-token", 0o600, "kg_admin_only_for_this_check".to_owned()),
+        ("webhook-secret", 0o600, "5a".repeat(32)),
         ("keys.yaml", 0o640, format!("{keys}{}\" }}\n", "7b".repeat(32))),
         ("more-keys.jsonl", 0o640, String::new()),
     ] {

@@ -103,6 +103,8 @@ fn complete() -> (tempfile::TempDir, PathBuf) {
     write("ca.pem", &certified.cert.pem(), 0o644);
     write("certificate-key.pem", &certified.signing_key.serialize_pem(), 0o600);
     write("pepper", &"5a".repeat(32), 0o600);
+    write("admin-token", "kg_admin_only_for_this_check\n", 0o600);
+    write("webhook-secret", &"5a".repeat(32), 0o600);
     write("keys.yaml", "clients: []\n", 0o640);
     write("more-keys.jsonl", "", 0o640);
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples/complete.yaml"));
@@ -115,8 +117,8 @@ fn the_complete_example_loads_without_a_word_and_states_the_defaults() {
     let (directory, path) = complete();
     let loaded = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-    assert_eq!(loaded.watched_files.len(), 7, "{:?}", loaded.watched_files);
-    assert_eq!(loaded.certificates.len(), 2);
+    assert_eq!(loaded.watched_files.len(), 9, "{:?}", loaded.watched_files);
+    assert_eq!(loaded.certificates.len(), 3);
 
     let bare = directory.path().join("bare.yaml");
     let text = "upstreams: { orders: { url: \"http://127.0.0.1:9000\" } }\n\
@@ -126,13 +128,13 @@ fn the_complete_example_loads_without_a_word_and_states_the_defaults() {
     let (given, usual) = (&loaded.settings, &bare.settings);
     assert_eq!(given.listeners[0], usual.listeners[0]);
     assert_eq!(
-        (given.admin, given.limits, given.timeouts, given.log, &given.access_log),
-        (usual.admin, usual.limits, usual.timeouts, usual.log, &usual.access_log)
+        (given.admin.map(|admin| admin.address), given.limits, given.timeouts, given.log, &given.access_log),
+        (usual.admin.map(|admin| admin.address), usual.limits, usual.timeouts, usual.log, &usual.access_log)
     );
     let mut differences = given.differences(usual);
     // This machine may have as many cores as the example has workers.
     differences.retain(|name| name != "workers");
-    assert_eq!(differences, ["listen", "observe"]);
+    assert_eq!(differences, ["listen", "admin", "observe", "keys.store"]);
 
     let endpoint = |loaded: &Loaded, name: &str| {
         let all = loaded.snapshot.router.endpoints();
@@ -158,6 +160,8 @@ fn files_with_secrets_must_be_kept_from_others() {
     for (name, mode, is_error) in [
         ("pepper", 0o604, true),
         ("pepper", 0o602, true),
+        ("admin-token", 0o604, true),
+        ("webhook-secret", 0o604, true),
         // Other servers may share a certificate's key in a mode that is not ours to choose.
         ("certificate-key.pem", 0o604, false),
         ("certificate-key.pem", 0o602, true),

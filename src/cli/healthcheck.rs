@@ -41,7 +41,7 @@ pub(super) fn healthcheck(arguments: &HealthcheckArguments) -> u8 {
 /// address is asked on the loopback.
 fn configured(path: &Path) -> Option<String> {
     let settings = config::settings_of(&super::source_of(path)).ok()?;
-    let mut address = settings.observe.or(settings.admin)?;
+    let mut address = settings.observe.or(settings.admin.filter(|admin| !admin.is_tls).map(|admin| admin.address))?;
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }

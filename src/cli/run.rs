@@ -7,7 +7,7 @@ use anstyle::Style;
 use zeroize::Zeroizing;
 
 use super::{BAD_CONFIGURATION, FAILED, USAGE, print_line};
-use crate::app::{self, Started};
+use crate::app::{self, First, StartError, Started};
 use crate::config::demo::DemoKey;
 use crate::config::{self, Quick, QuickUpstream, Source};
 use crate::credential::{KeyDigest, KeyText, Secret};
@@ -28,12 +28,16 @@ pub(super) struct RunArguments {
     /// 127.0.0.1:9090
     #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
     admin: Option<String>,
+    /// Keep keys in this file, with --upstream, and make the first one there; `keygate keys` makes more. Default:
+    /// KEYGATE_STORE, else none
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    store: Option<String>,
 }
 
 /// What to run with. A flag beats the environment, whichever of the two ways it names.
 enum Wanted {
     File(PathBuf),
-    Upstream { url: String, listen: String, admin: String },
+    Upstream { url: String, listen: String, admin: String, store: Option<String> },
 }
 
 impl RunArguments {
@@ -55,10 +59,11 @@ impl RunArguments {
                     url,
                     listen: or(&self.listen, "KEYGATE_LISTEN", "127.0.0.1:8080"),
                     admin: or(&self.admin, "KEYGATE_ADMIN", "127.0.0.1:9090"),
+                    store: self.store.clone().or_else(|| environment("KEYGATE_STORE")),
                 })
             }
-            None if self.listen.is_some() || self.admin.is_some() => {
-                Err("--listen and --admin go with --upstream; a configuration says itself where to listen")
+            None if self.listen.is_some() || self.admin.is_some() || self.store.is_some() => {
+                Err("--listen, --admin and --store go with --upstream; a configuration says itself where to listen")
             }
             None => {
                 Ok(Wanted::File(environment("KEYGATE_CONFIG").map_or_else(|| "gateway.yaml".into(), PathBuf::from)))
@@ -80,7 +85,12 @@ pub(super) struct DemoArguments {
 pub(super) fn run(arguments: &RunArguments) -> u8 {
     let file = match arguments.wanted() {
         Ok(Wanted::File(file)) => file,
-        Ok(Wanted::Upstream { url, listen, admin }) => return with_fresh_key(Some(&url), &listen, &admin),
+        Ok(Wanted::Upstream { url, listen, admin, store: Some(store) }) => {
+            return with_store(url, listen, admin, store);
+        }
+        Ok(Wanted::Upstream { url, listen, admin, store: None }) => {
+            return with_fresh_key(Some(&url), &listen, &admin);
+        }
         Err(why) => {
             super::fail(why);
             return USAGE;
@@ -93,7 +103,7 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
         );
         return BAD_CONFIGURATION;
     }
-    start(super::source_of(&file), |started| Next::File { started: started.clone() })
+    start(super::source_of(&file), First::AdminToken, |started| Next::File { started })
 }
 
 pub(super) fn demo(arguments: &DemoArguments) -> u8 {
@@ -112,20 +122,36 @@ fn with_fresh_key(upstream: Option<&str>, listen: &str, admin: &str) -> u8 {
         upstream,
         listen: Some(listen.to_owned()),
         admin: Some(admin.to_owned()),
+        store: None,
         keys_files: Vec::new(),
         keys: vec![("first-client".to_owned(), KeyDigest::blake3(&secret).to_string())],
         public: Vec::new(),
     });
-    start(source, move |started| Next::FreshKey { started: started.clone(), secret, is_demo })
+    start(source, First::Nothing, move |started| Next::FreshKey { started, secret, is_demo })
+}
+
+/// Runs without a file, with a store. A first key is the only thing on stdout.
+fn with_store(url: String, listen: String, admin: String, store: String) -> u8 {
+    let source = config::quick(&Quick {
+        upstream: QuickUpstream::Url(url),
+        listen: Some(listen),
+        admin: Some(admin),
+        store: Some(store),
+        keys_files: Vec::new(),
+        keys: Vec::new(),
+        public: Vec::new(),
+    });
+    start(source, First::Key, |started| Next::Store { started })
 }
 
 /// What the terminal is told once the gateway serves.
 enum Next {
     File { started: Started },
+    Store { started: Started },
     FreshKey { started: Started, secret: Secret<'static>, is_demo: bool },
 }
 
-fn start(source: Source, next: impl FnOnce(&Started) -> Next) -> u8 {
+fn start(source: Source, first: First, next: impl FnOnce(Started) -> Next) -> u8 {
     let loaded = match config::load(&source, 1) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -148,12 +174,16 @@ fn start(source: Source, next: impl FnOnce(&Started) -> Next) -> u8 {
         .iter()
         .flat_map(|record| &record.secrets)
         .find_map(|secret| config::demo::published(&secret.digest));
-    let outcome = app::run(source, loaded, |started| announce(next(started), published));
+    let outcome = app::run(source, loaded, first, |started| announce(next(started), published));
     match outcome {
         Ok(ended) if ended.cut == 0 => 0,
         Ok(ended) => {
             tracing::warn!(connections = ended.cut, "the time to drain was over; these were cut");
             0
+        }
+        Err(StartError::Configuration(problems)) => {
+            super::print_problems(&problems);
+            BAD_CONFIGURATION
         }
         Err(error) => {
             let mut text = error.to_string();
@@ -171,10 +201,12 @@ fn start(source: Source, next: impl FnOnce(&Started) -> Next) -> u8 {
 /// Says where it listens, what is in force and what to try next. Words to stderr; a fresh key to stdout.
 fn announce(next: Next, published: Option<DemoKey>) {
     let bold = Style::new().bold();
-    let (started, secret) = match next {
-        Next::File { started } => (started, None),
-        Next::FreshKey { started, secret, is_demo } => (started, Some((secret, is_demo))),
+    let (mut started, secret, is_without_file) = match next {
+        Next::File { started } => (started, None, false),
+        Next::Store { started } => (started, None, true),
+        Next::FreshKey { started, secret, is_demo } => (started, Some((secret, is_demo)), true),
     };
+    let first = started.first_secret.take();
     let mut words = anstream::stderr();
     let mut line = |label: &str, text: &str| {
         // If stderr is gone the gateway serves all the same.
@@ -196,6 +228,20 @@ fn announce(next: Next, published: Option<DemoKey>) {
             started.generation
         ),
     );
+    if let Some(store) = &started.store {
+        line("store", &store.display().to_string());
+    }
+    if let Some(first) = first {
+        line(
+            if is_without_file { "key" } else { "token" },
+            if is_without_file {
+                "the first key, printed once; `keygate keys create NAME` makes more"
+            } else {
+                "the first admin token, printed once; the command line of this machine needs none"
+            },
+        );
+        print_line(&Zeroizing::new(String::from_utf8_lossy(first.expose()).into_owned()));
+    }
     let base = started.listening.first().cloned().unwrap_or_default();
     match secret {
         Some((secret, is_demo)) => {

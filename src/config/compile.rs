@@ -9,6 +9,7 @@
 mod clients;
 mod credentials;
 mod endpoints;
+mod issuing;
 mod lines;
 mod listeners;
 mod rules;
@@ -23,8 +24,8 @@ use super::read::Shape as _;
 use super::read::{At, OffOr};
 use super::source::{Access, Files, MAX_PEM_BYTES, MAX_YAML_BYTES};
 use super::tree::Position;
-use super::{KeyPrefix, ListenerCertificates, Names, Settings, Surroundings, read_yaml};
-use crate::client::ClientType;
+use super::{IssuingSettings, ListenerCertificates, Names, Settings, Surroundings, read_yaml};
+use crate::client::{Client, ClientType};
 use crate::credential::Pepper;
 use crate::identity::IdentityHeaders;
 use crate::keys::{KeyRecord, Timestamp};
@@ -48,7 +49,9 @@ pub(super) struct Compiled {
     pub keys: Vec<KeyRecord>,
     pub pepper: Option<Pepper>,
     pub certificates: Vec<ListenerCertificates>,
-    pub key_prefixes: Vec<KeyPrefix>,
+    pub clients: Vec<Arc<Client>>,
+    pub key_places: Vec<Position>,
+    pub issuing: IssuingSettings,
 }
 
 impl Compiler<'_> {
@@ -113,9 +116,10 @@ pub(super) fn compile(
     read_keys_file: &mut dyn FnMut(&mut Compiler<'_>, &At<String>, &mut KeySet),
     mut compiler: Compiler<'_>,
 ) -> Option<Compiled> {
-    let (listeners, certificates) = compiler.listeners(document);
+    let (listeners, mut certificates) = compiler.listeners(document);
     let settings = compiler.settings(document, listeners);
-    let own_addresses: Vec<_> = settings.admin.into_iter().chain(settings.observe).collect();
+    certificates.extend(compiler.admin_certificates(document));
+    let own_addresses: Vec<_> = settings.admin.map(|admin| admin.address).into_iter().chain(settings.observe).collect();
     let upstreams = compiler.upstreams(document, &own_addresses);
 
     let pepper = compiler.pepper(document.keys.as_ref());
@@ -146,8 +150,22 @@ pub(super) fn compile(
         errors,
         max_body: settings.limits.body_bytes,
     };
-    let endpoints = compiler.endpoints(&context);
-    compiler.warn_of_unheld(document, &endpoints, &keys);
+    let mut endpoints = compiler.endpoints(&context);
+    let self_service = compiler.self_service(document, &context, errors);
+    let issuing = IssuingSettings {
+        policy: compiler.key_policy(document),
+        webhook: compiler.webhook(document.keys.as_ref()),
+        admin_token: compiler.admin_token(admin_of(document).flatten()),
+        prefixes: extraction.key_prefixes.clone(),
+    };
+    // What the store holds is not known here.
+    if settings.store.is_none() {
+        compiler.warn_of_unheld(document, &endpoints, &keys);
+    }
+    let self_service = self_service.map(|(endpoint, offered)| {
+        endpoints.push(endpoint);
+        offered
+    });
     compiler.warn_of_trust(document, &settings);
     let router = compiler.router(endpoints, document)?;
     let snapshot = Snapshot {
@@ -165,14 +183,18 @@ pub(super) fn compile(
             .collect(),
         environment: document.environment.clone(),
         errors,
+        self_service,
     };
+    let (records, key_places, clients) = keys.into_parts();
     Some(Compiled {
         settings,
         snapshot,
-        keys: keys.into_records(),
+        keys: records,
         pepper,
         certificates,
-        key_prefixes: extraction.key_prefixes,
+        clients,
+        key_places,
+        issuing,
     })
 }
 
@@ -250,8 +272,11 @@ fn key_files(keys: Option<&KeysShape>, compiler: &mut Compiler<'_>) -> Vec<At<St
         }
         is_new
     });
-    if files.is_empty() && keys.pepper_file.is_none() && !keys.is_broken {
-        compiler.report.error(keys.at, "no file is named").hint("write `file: keys.yaml`, or remove `keys`");
+    if files.is_empty() && keys.pepper_file.is_none() && keys.store.is_none() && !keys.is_broken {
+        compiler
+            .report
+            .error(keys.at, "no store and no file is named")
+            .hint("write `store: keygate.db` or `file: keys.yaml`, or remove `keys`");
     }
     files
 }
@@ -306,6 +331,15 @@ impl Compiler<'_> {
             else {
                 continue;
             };
+            // An endpoint that nobody wrote is the one of `self_service`.
+            if path_at.is_none()
+                && let Some((.., Some(at), _)) = described.get(clash.with)
+            {
+                self.report
+                    .error(*at, "holders of keys ask about them at this path (`self_service`)")
+                    .hint("give the endpoint, or `self_service`, another path");
+                continue;
+            }
             let route_at = clash.route.and_then(|route| routes.get(route).copied());
             let at = route_at.or(*path_at).unwrap_or_default();
             match clash.route {

@@ -79,8 +79,12 @@ shape! {
         https_only: Option<At<bool>>,
         /// The services behind this gateway, by a name that endpoints refer to.
         upstreams: Option<Map<UpstreamShape>>,
-        /// Files with keys. Their clients and those written here are in force together.
+        /// Where keys are kept: a store that keygate owns, files, or both, and what is asked of keys that are issued. Their
+        /// clients and those written here are in force together.
         keys: Option<KeysShape>,
+        /// Lets the holder of a key ask about it, replace it and revoke it, with the key itself: `on`, `off`, or a map.
+        /// Default: `off`.
+        self_service: Option<SwitchOr<SelfServiceShape>>,
         /// Clients and their keys, written here. Digests only, never a key.
         clients: Option<Vec<ClientShape>>,
         /// What may be called, and by whom. Paths that no endpoint governs are answered 404. Order does not matter: the
@@ -94,7 +98,7 @@ shape! {
         "server" => "write `listen`",
         "routes" => "write `endpoints`; routes stand below an endpoint",
         "key_file" => "write `keys: { file: keys.yaml }`",
-        "store" => "keys cannot be kept in a database yet; write `keys: { file: keys.yaml }`",
+        "store" => "write `keys: { store: keygate.db }`",
     }
 }
 
@@ -156,8 +160,15 @@ shape! {
     AdminShape {
         /// Address and port. Default: `127.0.0.1:9090`.
         address: Option<At<String>>,
-        /// Allow an address that other machines can reach. Default: `false`. Put a firewall before it.
+        /// Allow an address that other machines can reach without `tls`. Default: `false`. Admin tokens would be sent in the
+        /// clear: put something before it that speaks TLS.
         allow_remote: Option<bool>,
+        /// Speak TLS here. Default: no. With it, other machines may reach the address.
+        tls: Option<TlsShape>,
+        /// A file with an admin token of the role `admin`, of at least 20 characters, such as `keygate hash --generate
+        /// kg_admin_` makes one. Nobody but its owner may read it. Default: none; with a store, a first token is made and
+        /// printed at the first start.
+        token_file: Option<At<String>>,
     }
 }
 
@@ -401,18 +412,125 @@ shape! {
 }
 
 shape! {
-    /// Files with keys.
+    /// Where keys are kept.
     KeysShape {
+        /// The file of the store that keygate owns, such as `keygate.db` or `sqlite:keygate.db`. It is made if it is not
+        /// there, and must be on a local disk. Keys are made, changed and revoked there with `keygate keys` and over the
+        /// admin API. Default: none, keys stand in files alone. A change needs a restart.
+        store: Option<At<String>>,
         /// A file: `.yaml` or `.yml` with `clients:` at its top, or `.jsonl` with one key a line, for very many of them.
         file: Option<At<String>>,
         /// Several files.
         files: Option<At<Vec<At<String>>>>,
         /// A file with 32 random bytes, raw, in hex or in base64, that `blake3-keyed` digests are made with. Nobody but the
-        /// owner and the group may read it. Needed if there are such digests.
+        /// owner and the group may read it. Needed if there are such digests. With it, keys that are made are kept as such.
         pepper_file: Option<At<String>>,
+        /// What is asked of keys when they are made or changed in the store.
+        policy: Option<KeyPolicyShape>,
+        /// Who is told when keys change.
+        webhook: Option<WebhookShape>,
     }
     gone {
-        "store" => "keys cannot be kept in a database yet; write `file: keys.yaml`",
+        "database" => "write `store`",
         "pepper" => "write `pepper_file` and put the pepper into a file of its own",
+    }
+}
+
+shape! {
+    /// What is asked of keys when they are made or changed in the store. Keys that were made before stay as they are.
+    KeyPolicyShape {
+        /// Every key has an end. Default: `false`.
+        require_expiry: Option<bool>,
+        /// No key ends later than so long after it is made or changed; a key that states no end gets this one. Default: no
+        /// bound.
+        max_key_age: Option<At<Span>>,
+        /// So many keys a tenant may have, and as many those without a tenant together. Default: no bound.
+        max_keys: Option<At<usize>>,
+        /// Types of keys that are kept as they are, so that they can be shown again: `[publishable]`, or none. Secret keys
+        /// never are. Default: none.
+        keep_visible: Option<At<Vec<KeyTypeWord>>>,
+        /// Keys that nobody has used for so long are switched off. Default: never.
+        disable_unused_after: Option<At<Span>>,
+        /// So long before its end the webhook is told of a key. Default: `[30d, 7d, 1d]`.
+        notify_before_expiry: Option<Vec<Span>>,
+    }
+    gone {
+        "require_permissions" => "write `require_permissions` at the top: it also asks keys that are made for permissions",
+        "max_age" => "write `max_key_age`",
+    }
+}
+
+shape! {
+    /// Who is told when keys are made, rotated, switched off, revoked or about to end. Each message is a POST with a JSON
+    /// body, signed as the Standard Webhooks specification says, and sent again until it is taken, for a day.
+    WebhookShape {
+        /// Where to: `https://..`, or `http://` to this machine alone. Required.
+        url: At<String>,
+        /// A file with the secret that messages are signed with: at least 24 characters, or `whsec_` and base64. Nobody but
+        /// its owner may read it. Required.
+        secret_file: At<String>,
+        /// PEM file with the authorities whose certificates are trusted. Default: the system's.
+        ca: Option<At<String>>,
+    }
+}
+
+shape! {
+    /// What the holder of a key may do with the key itself.
+    SelfServiceShape {
+        /// The path below which it is answered: `<path>/whoami`, `<path>/rotate`, `<path>/revoke`. Default: `/-`.
+        path: Option<At<String>>,
+        /// What is offered: some of `whoami`, `rotate` and `revoke`. Default: all. Publishable keys may ask `whoami` alone.
+        actions: Option<At<Vec<SelfServiceWord>>>,
+        /// How long an old secret may stay good at most when a holder rotates. Default: `7d`.
+        max_grace: Option<At<Span>>,
+    }
+}
+
+words! {
+    /// What the holder of a key may do.
+    SelfServiceWord {
+        /// Ask what the key is.
+        Whoami = "whoami",
+        /// Get another secret for it.
+        Rotate = "rotate",
+        /// Take it out of force.
+        Revoke = "revoke",
+    }
+}
+
+/// `on`, `off`, or a map. `on` is short for a map that says nothing.
+#[derive(Debug, Clone)]
+pub(crate) enum SwitchOr<T> {
+    Off,
+    On,
+    Value(T),
+}
+
+impl<T: Shape> Shape for SwitchOr<T> {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        match &node.kind {
+            Kind::Text { value, .. } if value == "off" => Some(Self::Off),
+            Kind::Text { value, .. } if value == "on" => Some(Self::On),
+            Kind::Bool(is_on) => Some(if *is_on { Self::On } else { Self::Off }),
+            Kind::Map(_) => T::read(node, report).map(Self::Value),
+            _ => {
+                unexpected(node, "`on`, `off` or a map", report);
+                None
+            }
+        }
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for SwitchOr<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("SwitchOr{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "enum": ["on", "off"] }, generator.subschema_for::<T>()] })
     }
 }

@@ -302,6 +302,11 @@ impl Report {
         self.sources.get(usize::from(number))
     }
 
+    /// The names of all files, by number.
+    pub fn source_names(&self) -> Vec<Arc<str>> {
+        self.sources.iter().map(|source| Arc::clone(&source.name)).collect()
+    }
+
     /// The place of a file as a whole.
     pub fn whole(source: u16) -> Position {
         Position { source, line: 0, column: 0 }

@@ -16,6 +16,8 @@ pub struct Quick {
     pub listen: Option<String>,
     /// Where operators connect to, or `off`; the usual address if nothing is said.
     pub admin: Option<String>,
+    /// The file of a store.
+    pub store: Option<String>,
     /// Keys files.
     pub keys_files: Vec<String>,
     /// Keys by the name of a client and a digest.
@@ -56,9 +58,15 @@ pub fn quick(wanted: &Quick) -> Source {
     // Standard output is for the key alone.
     line("access_log: off".to_owned());
     line(format!("upstreams: {{ upstream: {upstream} }}"));
+    let mut kept = Vec::new();
+    kept.extend(wanted.store.iter().map(|store| format!("store: {}", quoted(store))));
     if !wanted.keys_files.is_empty() {
         let files: Vec<_> = wanted.keys_files.iter().map(|file| quoted(file)).collect();
-        line(format!("keys: {{ files: [{}] }}", files.join(", ")));
+        kept.push(format!("files: [{}]", files.join(", ")));
+    }
+    if !kept.is_empty() {
+        line(format!("keys: {{ {} }}", kept.join(", ")));
+        line("key_prefixes: [{ prefix: kg_live_ }]".to_owned());
     }
     if !wanted.keys.is_empty() {
         line("clients:".to_owned());
@@ -95,6 +103,7 @@ mod tests {
             upstream: QuickUpstream::Url("http://127.0.0.1:3000".to_owned()),
             listen: Some("0.0.0.0:80".to_owned()),
             admin: Some("off".to_owned()),
+            store: None,
             keys_files: Vec::new(),
             keys: vec![("shop".to_owned(), digest)],
             public: vec!["/health".to_owned()],
@@ -115,6 +124,7 @@ mod tests {
             upstream: QuickUpstream::Url("http://x\" }, y: { echo: true".to_owned()),
             listen: None,
             admin: None,
+            store: None,
             keys_files: Vec::new(),
             keys: Vec::new(),
             public: Vec::new(),

@@ -15,7 +15,7 @@ pub struct Settings {
     /// Addresses that callers connect to; at least one.
     pub listeners: Vec<ListenerSettings>,
     /// The listener for operators.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminSettings>,
     /// Health and metrics alone.
     pub observe: Option<SocketAddr>,
     /// Worker threads.
@@ -28,7 +28,21 @@ pub struct Settings {
     pub log: LogSettings,
     /// One line for each request, if any.
     pub access_log: Option<AccessLogSettings>,
+    /// The file of the store, if there is one.
+    pub store: Option<PathBuf>,
 }
+
+/// The listener for operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// It speaks TLS; its certificates are in [`Loaded::certificates`](super::Loaded::certificates), under [`ADMIN`].
+    pub is_tls: bool,
+}
+
+/// What the listener for operators is called among those with certificates. No listener of callers can have this name.
+pub const ADMIN: &str = "the admin listener";
 
 /// One address that callers connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,7 +187,7 @@ impl Settings {
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
         // Taken apart in full, so that a new setting cannot be forgotten here.
-        let Self { listeners, admin, observe, workers, limits, timeouts, log, access_log } = self;
+        let Self { listeners, admin, observe, workers, limits, timeouts, log, access_log, store } = self;
         [
             ("listen", *listeners != other.listeners),
             ("admin", *admin != other.admin),
@@ -184,6 +198,7 @@ impl Settings {
             ("timeouts", *timeouts != other.timeouts),
             ("log", *log != other.log),
             ("access_log", *access_log != other.access_log),
+            ("keys.store", *store != other.store),
         ]
         .into_iter()
         .filter(|(_, differs)| *differs)

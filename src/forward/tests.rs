@@ -109,6 +109,7 @@ fn endpoint(upstream: Upstream) -> Endpoint {
 
 fn permit(endpoint: Endpoint) -> Permit {
     let snapshot = Snapshot {
+        self_service: None,
         generation: 1,
         content_digest: Box::default(),
         loaded_at: Timestamp::from_millis(0),

@@ -51,12 +51,6 @@ pub struct TableEntry {
 pub struct SecretTag(u64);
 
 impl SecretTag {
-    /// The tag of these bytes.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 8]) -> Self {
-        Self(u64::from_le_bytes(bytes))
-    }
-
     /// The bytes it is made of.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 8] {

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Management, Refused};
 use crate::client::{Client, Tenant};
@@ -19,12 +20,12 @@ const COPIED: &str = "files_copied";
 const STEP: usize = 500;
 
 /// What the files hold.
-#[derive(Debug, Default)]
-pub struct FileKeys {
+#[derive(Debug, Clone, Copy)]
+pub struct FileKeys<'f> {
     /// Clients, those without a key too.
-    pub clients: Vec<Arc<Client>>,
+    pub clients: &'f [Arc<Client>],
     /// Keys.
-    pub keys: Vec<KeyRecord>,
+    pub keys: &'f [KeyRecord],
 }
 
 /// A key or a client of a file that the store holds too.
@@ -43,7 +44,7 @@ impl Management {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn conflicts(&self, files: &FileKeys) -> Result<Vec<FileConflict>, StoreError> {
+    pub fn conflicts(&self, files: FileKeys<'_>) -> Result<Vec<FileConflict>, StoreError> {
         if self.inner.store.is_temporary() {
             return Ok(Vec::new());
         }
@@ -52,7 +53,7 @@ impl Management {
             if !reader.has_own()? {
                 return Ok(conflicts);
             }
-            for client in &files.clients {
+            for client in files.clients {
                 let is_stores = reader.client(client.id.as_str())?.is_some_and(|row| row.origin == KeyOrigin::Store);
                 if is_stores {
                     conflicts.push(FileConflict {
@@ -101,7 +102,7 @@ impl Management {
     ///
     /// # Errors
     /// The store cannot be written; the copy is not complete then.
-    pub fn take_files(&self, files: &FileKeys) -> Result<(), Refused> {
+    pub fn take_files(&self, files: FileKeys<'_>) -> Result<(), Refused> {
         let fingerprint = fingerprint(files);
         let copied = self.read(|reader| Ok(reader.meta(COPIED)?))?;
         if copied.as_deref() == Some(fingerprint.as_str()) {
@@ -123,12 +124,14 @@ impl Management {
             })?;
         }
         self.remove_clients_gone(files)?;
-        self.inner.store.write(super::now(), |writer| Ok::<_, Refused>(writer.set_meta(COPIED, &fingerprint)?))
+        self.inner.store.write(super::now(), |writer| Ok::<_, Refused>(writer.set_meta(COPIED, &fingerprint)?))?;
+        self.inner.is_counted.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
-    fn copy_clients(&self, files: &FileKeys) -> Result<(), Refused> {
+    fn copy_clients(&self, files: FileKeys<'_>) -> Result<(), Refused> {
         self.inner.store.write(super::now(), |writer| {
-            for client in &files.clients {
+            for client in files.clients {
                 let disabled = (!client.active).then(|| Disabled { at: writer.now(), reason: None });
                 match writer.client(client.id.as_str())? {
                     None => {
@@ -150,7 +153,7 @@ impl Management {
     }
 
     /// The keys whose copy is not what the files say.
-    fn find_changed(&self, files: &FileKeys) -> Result<Vec<usize>, Refused> {
+    fn find_changed(&self, files: FileKeys<'_>) -> Result<Vec<usize>, Refused> {
         self.read(|reader| {
             let mut changed = Vec::new();
             for (index, record) in files.keys.iter().enumerate() {
@@ -173,7 +176,7 @@ impl Management {
     }
 
     /// Takes names and digests from the copies of keys that are gone or changed: they may be another's now.
-    fn set_aside(&self, files: &FileKeys, changed: &[usize]) -> Result<(), Refused> {
+    fn set_aside(&self, files: FileKeys<'_>, changed: &[usize]) -> Result<(), Refused> {
         let ids: HashSet<&str> = files.keys.iter().map(|record| record.key.id.as_str()).collect();
         let changed: HashSet<&str> = changed.iter().map(|index| files.keys[*index].key.id.as_str()).collect();
         self.inner.store.write(super::now(), |writer| {
@@ -187,7 +190,7 @@ impl Management {
     }
 
     /// Removes the copies of clients that are gone. One that has keys in the store stays, and is good for nothing.
-    fn remove_clients_gone(&self, files: &FileKeys) -> Result<(), Refused> {
+    fn remove_clients_gone(&self, files: FileKeys<'_>) -> Result<(), Refused> {
         let ids: HashSet<&str> = files.clients.iter().map(|client| client.id.as_str()).collect();
         let left = self.inner.store.write(super::now(), |writer| {
             let mut left = Vec::new();
@@ -298,16 +301,16 @@ fn put_key(writer: &Writer<'_>, record: &KeyRecord) -> Result<(), Refused> {
 }
 
 /// What the files hold, in a few digits.
-fn fingerprint(files: &FileKeys) -> String {
+fn fingerprint(files: FileKeys<'_>) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut note = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     };
-    for client in &files.clients {
+    for client in files.clients {
         note(&format!("{client:?}"));
     }
-    for record in &files.keys {
+    for record in files.keys {
         let key = &record.key;
         note(key.id.as_str());
         note(key.client.id.as_str());

@@ -170,6 +170,42 @@ impl Management {
         Ok(Created { detail: self.key(id.as_str())?, secret, warnings })
     }
 
+    /// Makes the first key of a store that has none, for whoever starts keygate for the first time.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn first_key(&self) -> Result<Option<Secret<'static>>, Refused> {
+        if !self.can_write() || self.read(|reader| Ok(reader.has_own()?))? {
+            return Ok(None);
+        }
+        let word = |why| Refused::Invalid(vec![Fault::new("/client", "word", format!("{why}"))]);
+        let client = super::CreateClient {
+            id: crate::client::ClientId::parse("first-client").map_err(word)?,
+            name: None,
+            client_type: crate::client::ClientType::parse("client").map_err(word)?,
+            tenant: None,
+            owner: None,
+            groups: Vec::new(),
+            grants: Grants::Unrestricted,
+            metadata: Default::default(),
+        };
+        let wanted = CreateKey {
+            name: "first key".to_owned(),
+            description: None,
+            client: ClientChoice::Ensured(Box::new(client)),
+            key_type: KeyType::Secret,
+            environment: None,
+            is_disabled: false,
+            not_before: None,
+            expires_at: None,
+            grants: Grants::Unrestricted,
+            networks: Vec::new(),
+            origins: Vec::new(),
+            secret: None,
+        };
+        Ok(self.create_key(&Actor::keygate(), wanted, None)?.secret)
+    }
+
     /// A key, revoked or not.
     ///
     /// # Errors

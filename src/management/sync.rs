@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::{Management, Refused};
 use crate::keys::{Held, KeyOrigin};
@@ -32,6 +33,7 @@ impl Management {
 
     /// Brings the table up to date with the store, and ends what keys that are not good any more had opened.
     pub(super) fn enforce(&self) -> Result<(), Refused> {
+        self.inner.is_counted.store(false, Ordering::Relaxed);
         self.catch_up()?;
         if let Some(cut) = self.inner.cut.get() {
             cut();

@@ -4,18 +4,20 @@
 //! One thread does all of it, in turn, each in its own rhythm. A failure is logged and counted and tried again the next
 //! time; the data path knows nothing of it.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::issuing::{earlier, later};
 use super::{Actor, Management, Refused, now};
-use crate::keys::{KeyOrigin, SecretTag, Timestamp};
-use crate::store::{KeyFilter, KeyOrder, KeyStatus, StateCounts, StoreError, UsageSample};
+use crate::keys::{KeyOrigin, Timestamp, UsageSample};
+use crate::store::{KeyFilter, KeyOrder, KeyStatus, StateCounts, StoreError};
 
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_millis(250);
 const WRITE_USAGE: Duration = Duration::from_secs(1);
 const COUNT: Duration = Duration::from_secs(15);
+const COUNT_CHANGED: Duration = Duration::from_secs(1);
 const ANNOUNCE: Duration = Duration::from_secs(60);
 const FORGET: Duration = Duration::from_secs(60 * 60);
 /// Secrets that a rotation has replaced are known as such for so long after their end; then they are unknown.
@@ -90,7 +92,10 @@ impl Upkeep {
             }
             self.attempt("follow", |upkeep| upkeep.follow(&mut seen_version));
             self.attempt("index", Self::index);
-            if due.is_due(Job::Count, elapsed, COUNT) {
+            // Soon after a change; and because keys come to their end by themselves.
+            let is_counted = self.management.inner.is_counted.load(Ordering::Relaxed);
+            if due.is_due(Job::Count, elapsed, if is_counted { COUNT } else { COUNT_CHANGED }) {
+                self.management.inner.is_counted.store(true, Ordering::Relaxed);
                 self.attempt("count", |upkeep| {
                     let counts = upkeep.management.counts(now())?;
                     (upkeep.counted)(&counts);
@@ -119,11 +124,10 @@ impl Upkeep {
         if samples.is_empty() {
             return;
         }
-        for sample in samples.iter().filter(|sample| sample.is_first_use) {
-            if let (Some(secret), Some(last)) = (sample.secret, &sample.last) {
-                let (id, at) = (sample.key.to_string(), last.at);
-                let tag = SecretTag::from_bytes(secret);
-                self.attempt("take_up", |upkeep| upkeep.management.take_up_rotation(&id, tag, at));
+        for sample in &*samples {
+            if let Some(last) = sample.last.filter(|last| last.was_pending) {
+                let id = sample.key.as_str();
+                self.attempt("take_up", |upkeep| upkeep.management.take_up_rotation(id, last.secret, last.at));
             }
         }
         let written = self.management.inner.store.write(now(), |writer| writer.add_usage(samples));

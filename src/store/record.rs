@@ -553,25 +553,6 @@ pub struct Spent {
     pub target: String,
 }
 
-/// What one key did for one endpoint since it was last asked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct UsageSample {
-    /// The key.
-    pub key: KeyId,
-    /// Which of its secrets, by the first eight bytes of its digest; none for requests that were refused.
-    pub secret: Option<[u8; 8]>,
-    /// The endpoint.
-    pub endpoint: Arc<str>,
-    /// Requests that were admitted.
-    pub admitted: u64,
-    /// Requests that were refused.
-    pub refused: u64,
-    /// The last one that was admitted.
-    pub last: Option<LastUse>,
-    /// The secret had waited for its first use.
-    pub is_first_use: bool,
-}
-
 /// What a key did on one day for one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageRow {

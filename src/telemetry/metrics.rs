@@ -18,6 +18,7 @@ mod render;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -122,6 +123,13 @@ pub const METRICS: &[Declaration] = &[
     gauge("keygate_upstream_ejected", &["upstream", "server"], "Workers that leave a failing server alone now."),
     // Configuration and keys.
     gauge("keygate_keys", &["state"], "API keys that are held."),
+    gauge("keygate_keys_expiring", &["within"], "Good API keys that expire within a day, a week, thirty days."),
+    gauge("keygate_key_next_expiry_timestamp_seconds", &[], "Time at which the next good API key expires."),
+    counter("keygate_store_failures_total", &["operation"], "Times that the store of keys could not be used."),
+    counter("keygate_webhook_deliveries_total", &["outcome"], "Attempts to tell the webhook of a change."),
+    gauge("keygate_webhook_waiting", &[], "Changes that the webhook has not been told of yet."),
+    counter("keygate_admin_requests_total", &["code"], "Requests to the admin API."),
+    counter("keygate_admin_refused_tokens_total", &[], "Requests to the admin API without a good token."),
     gauge("keygate_endpoints", &[], "Endpoints in force."),
     gauge("keygate_config_generation", &[], "Number of the configuration in force; rises by one with each change."),
     gauge(
@@ -172,10 +180,24 @@ pub struct RequestSample<'a> {
     pub upstream: Option<(&'a str, Duration)>,
 }
 
+/// How many keys there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyFacts {
+    /// By what they are good for.
+    pub by_state: Vec<(&'static str, u64)>,
+    /// Good ones that end within a time.
+    pub expiring: Vec<(&'static str, u64)>,
+    /// When the next good one ends, in seconds since 1970.
+    pub next_expiry: Option<i64>,
+}
+
 /// What `app` and `reload` know and no worker does.
 #[derive(Debug, Default)]
 struct Facts {
-    keys: Vec<(&'static str, u64)>,
+    keys: KeyFacts,
+    /// Counted outside of workers, by metric and label.
+    counts: BTreeMap<(&'static str, String), u64>,
+    webhook_waiting: Option<u64>,
     endpoints: u64,
     certificates: Vec<(String, i64)>,
     servers: Vec<(String, String)>,
@@ -224,9 +246,38 @@ impl Metrics {
         WorkerMetrics(cells)
     }
 
-    /// How many keys there are in each state (`active`, `disabled`, ..); replaces what was said before.
-    pub fn set_keys(&self, by_state: &[(&'static str, u64)]) {
-        self.facts(|facts| facts.keys = by_state.to_vec());
+    /// How many keys there are; replaces what was said before.
+    pub fn set_keys(&self, keys: KeyFacts) {
+        self.facts(|facts| facts.keys = keys);
+    }
+
+    /// The store of keys could not be used; a name from a fixed list such as `usage`.
+    pub fn store_failed(&self, operation: &'static str) {
+        self.count("keygate_store_failures_total", operation);
+    }
+
+    /// The webhook was told of a change, or not: `delivered`, `failed` or `given_up`.
+    pub fn webhook_told(&self, outcome: &'static str) {
+        self.count("keygate_webhook_deliveries_total", outcome);
+    }
+
+    /// How many changes the webhook has not been told of yet.
+    pub fn set_webhook_waiting(&self, count: u64) {
+        self.facts(|facts| facts.webhook_waiting = Some(count));
+    }
+
+    /// The admin API answered with this status.
+    pub fn admin_request(&self, code: u16) {
+        self.count("keygate_admin_requests_total", &code.to_string());
+    }
+
+    /// A request to the admin API showed no good token.
+    pub fn admin_token_refused(&self) {
+        self.count("keygate_admin_refused_tokens_total", "");
+    }
+
+    fn count(&self, metric: &'static str, label: &str) {
+        self.facts(|facts| *facts.counts.entry((metric, label.to_owned())).or_default() += 1);
     }
 
     /// How many endpoints are in force.

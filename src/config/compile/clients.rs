@@ -210,9 +210,9 @@ impl KeySet {
         held
     }
 
-    /// The keys.
-    pub fn into_records(self) -> Vec<KeyRecord> {
-        self.records
+    /// The keys, where each was written, and the clients.
+    pub fn into_parts(self) -> (Vec<KeyRecord>, Vec<Position>, Vec<Arc<Client>>) {
+        (self.records, self.places, self.clients.into_values().map(|(client, _)| client).collect())
     }
 }
 

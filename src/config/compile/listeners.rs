@@ -15,7 +15,8 @@ use crate::config::document::{
 };
 use crate::config::read::{At, NoneOr, OffOr};
 use crate::config::settings::{
-    AccessLogFormat, AccessLogOutput, AccessLogSettings, Limits, ListenerSettings, LogSettings, Protocol, Timeouts,
+    ADMIN, AccessLogFormat, AccessLogOutput, AccessLogSettings, AdminSettings, Limits, ListenerSettings, LogSettings,
+    Protocol, Timeouts,
 };
 use crate::config::tree::Position;
 use crate::config::{CertificateFiles, ListenerCertificates, Settings};
@@ -77,10 +78,14 @@ impl Compiler<'_> {
             let address = written.map_or(Some(DEFAULT_ADMIN), |address| self.address(address))?;
             let at = written.map_or(document.at, |address| address.at);
             let allow_remote = shape.and_then(|shape| shape.allow_remote).unwrap_or(false);
-            if !address.ip().is_loopback() && !allow_remote {
+            let is_tls = shape.is_some_and(|shape| shape.tls.is_some());
+            if !address.ip().is_loopback() && !allow_remote && !is_tls {
                 self.report
-                    .error(at, format!("other machines can reach the admin listener on `{address}`"))
-                    .hint("write a loopback address such as `127.0.0.1:9090`, or `allow_remote: true` if a firewall protects it");
+                    .error(at, format!("other machines can reach the admin listener on `{address}` in the clear"))
+                    .hint(
+                        "write a loopback address such as `127.0.0.1:9090`, give it `tls`, or write `allow_remote: true` \
+                         if something before it speaks TLS",
+                    );
             }
             Some((address, at))
         });
@@ -110,14 +115,25 @@ impl Compiler<'_> {
         };
         Settings {
             listeners,
-            admin: admin.map(|(address, _)| address),
+            admin: admin.map(|(address, _)| AdminSettings { address, is_tls: self.admin_tls(document).is_some() }),
             observe: observe.map(|(address, _)| address),
             workers,
             limits: self.limits(document),
             timeouts: timeouts(document),
             log: log(document),
             access_log: self.access_log(document),
+            store: self.store(document.keys.as_ref()),
         }
+    }
+
+    fn admin_tls<'d>(&self, document: &'d Document) -> Option<&'d TlsShape> {
+        admin_of(document).flatten()?.tls.as_ref()
+    }
+
+    /// The certificates of the listener for operators, if it speaks TLS.
+    pub fn admin_certificates(&mut self, document: &Document) -> Option<ListenerCertificates> {
+        let certificates = self.certificates(self.admin_tls(document)?);
+        Some(ListenerCertificates { listener: ADMIN.into(), certificates })
     }
 
     /// Reads `address:port`.

@@ -115,9 +115,9 @@ impl Cursor {
     }
 }
 
-/// The words of a text as the index knows them: letters and digits in lower case.
+/// The words of a text as the index knows them: letters, digits and underscores, in lower case.
 fn words_of(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
 /// What the index is asked for words, each of which begins a word of the key.
@@ -127,14 +127,15 @@ fn match_text(words: &[String]) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// The words under which a key is found.
+/// The words under which a key is found. Its id is one word; names with underscores are found by each of their parts too.
 fn indexed_text(detail: &KeyDetail) -> String {
     let client = &detail.client.client;
     let last_four = detail.current().map_or("", |secret| secret.mask.rsplit('…').next().unwrap_or_default());
     let tenant = client.tenant.as_ref().map_or("", |tenant| tenant.as_str());
     let description = detail.key.description.as_deref().unwrap_or_default();
-    [detail.key.name.as_str(), detail.key.id.as_str(), client.id.as_str(), &client.name, tenant, last_four, description]
-        .join(" ")
+    let names = [detail.key.name.as_str(), client.id.as_str(), &client.name, tenant, description].join(" ");
+    let parts = if names.contains('_') { names.replace('_', " ") } else { String::new() };
+    [names.as_str(), &parts, detail.key.id.as_str(), last_four].join(" ")
 }
 
 impl Reader<'_> {

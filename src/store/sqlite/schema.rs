@@ -21,7 +21,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const CHECKED_AT_ONCE: u64 = 32 << 20;
 
 /// What makes each form out of the one before it.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[r#"
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE clients (
@@ -101,7 +101,9 @@ CREATE TABLE secrets (
 CREATE UNIQUE INDEX secrets_digest ON secrets (digest, scheme);
 CREATE INDEX secrets_ending ON secrets (valid_until) WHERE valid_until IS NOT NULL;
 
-CREATE VIRTUAL TABLE key_words USING fts5 (words, content = '', contentless_delete = 1, detail = none);
+CREATE VIRTUAL TABLE key_words USING fts5 (
+    words, content = '', contentless_delete = 1, detail = none, tokenize = "unicode61 tokenchars '_'"
+);
 
 CREATE TABLE usage (
     key      INTEGER NOT NULL,
@@ -176,7 +178,7 @@ CREATE TABLE feed (
     digest BLOB,
     at     INTEGER NOT NULL
 ) STRICT;
-"];
+"#];
 
 /// The newest form.
 fn known() -> i64 {

@@ -2,8 +2,9 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::super::{StoreError, UsageRow, UsageSample};
+use super::super::{StoreError, UsageRow};
 use super::{Reader, Writer};
+use crate::keys::UsageSample;
 
 /// Days for which usage is kept.
 const KEPT_DAYS: i64 = 400;
@@ -52,15 +53,13 @@ impl Writer<'_> {
             add.execute(params![number, day, &*sample.endpoint, count(sample.admitted), count(sample.refused)])?;
             if let Some(last) = &sample.last {
                 used.execute(params![number, last.at.as_millis()])?;
-                if let Some(secret) = &sample.secret {
-                    secret_used.execute(params![
-                        number,
-                        &secret[..],
-                        last.at.as_millis(),
-                        last.endpoint,
-                        last.address
-                    ])?;
-                }
+                secret_used.execute(params![
+                    number,
+                    &last.secret.to_bytes()[..],
+                    last.at.as_millis(),
+                    &*sample.endpoint,
+                    last.address.to_canonical().to_string(),
+                ])?;
             }
         }
         Ok(())

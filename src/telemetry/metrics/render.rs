@@ -115,8 +115,21 @@ impl Scrape {
     }
 
     fn facts(&self, facts: &Facts, totals: &Totals) {
-        for (state, count) in &facts.keys {
+        for (state, count) in &facts.keys.by_state {
             self.gauge("keygate_keys", &[state], *count as f64);
+        }
+        for (within, count) in &facts.keys.expiring {
+            self.gauge("keygate_keys_expiring", &[within], *count as f64);
+        }
+        if let Some(at) = facts.keys.next_expiry {
+            self.gauge("keygate_key_next_expiry_timestamp_seconds", &[], at as f64);
+        }
+        for ((metric, label), count) in &facts.counts {
+            let labels: &[&str] = if label.is_empty() { &[] } else { &[label] };
+            self.counter(metric, labels, *count);
+        }
+        if let Some(waiting) = facts.webhook_waiting {
+            self.gauge("keygate_webhook_waiting", &[], waiting as f64);
         }
         self.gauge("keygate_endpoints", &[], facts.endpoints as f64);
         for (name, at) in &facts.certificates {

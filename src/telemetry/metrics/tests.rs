@@ -95,7 +95,16 @@ fn everything() -> Metrics {
     health.published(3, "abc", UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     health.reload_finished(ReloadOutcome::Applied, UNIX_EPOCH + Duration::from_secs(1_700_000_001));
     let metrics = Metrics::new(health);
-    metrics.set_keys(&[("active", 7), ("disabled", 1)]);
+    metrics.set_keys(KeyFacts {
+        by_state: vec![("active", 7), ("disabled", 1)],
+        expiring: vec![("1d", 2)],
+        next_expiry: Some(1_900_000_000),
+    });
+    metrics.store_failed("usage");
+    metrics.webhook_told("delivered");
+    metrics.set_webhook_waiting(3);
+    metrics.admin_request(200);
+    metrics.admin_token_refused();
     metrics.set_endpoints(4);
     metrics.set_certificates([("api.example.com", 1_800_000_000)]);
     metrics.set_servers([("backend", "10.0.0.1:80"), ("backend", "10.0.0.2:80")]);
@@ -148,6 +157,13 @@ fn each_event_reaches_its_metric_under_its_labels() {
         (r#"keygate_downstream_closed_total{endpoint="orders"}"#, 1.0),
         ("keygate_panics_total", 1.0),
         (r#"keygate_keys{state="active"}"#, 7.0),
+        (r#"keygate_keys_expiring{within="1d"}"#, 2.0),
+        ("keygate_key_next_expiry_timestamp_seconds", 1_900_000_000.0),
+        (r#"keygate_store_failures_total{operation="usage"}"#, 1.0),
+        (r#"keygate_webhook_deliveries_total{outcome="delivered"}"#, 1.0),
+        ("keygate_webhook_waiting", 3.0),
+        (r#"keygate_admin_requests_total{code="200"}"#, 1.0),
+        ("keygate_admin_refused_tokens_total", 1.0),
         ("keygate_endpoints", 4.0),
         ("keygate_config_generation", 3.0),
         ("keygate_config_last_reload_successful", 1.0),

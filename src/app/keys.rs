@@ -1,0 +1,131 @@
+//! Keys that can be managed, put together: the store, what the files hold, and the rules for issuing.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use super::StartError;
+use crate::client::Client;
+use crate::config::{IssuingSettings, Loaded, Problems};
+use crate::keys::{KeyRecord, KeyTable};
+use crate::management::{self, FileKeys, Issuing, KnownWords, Management, Prefix};
+use crate::policy::{PermissionRule, Policy};
+use crate::snapshot::Snapshot;
+use crate::store::StateCounts;
+use crate::telemetry::metrics::{KeyFacts, Metrics};
+
+/// Opens the store of a configuration and sees to it that the files go with it. The table holds no key of the store yet.
+///
+/// # Errors
+/// The store cannot be used, or holds what the files hold too.
+pub fn open(loaded: &Loaded, table: Arc<KeyTable>) -> Result<Management, StartError> {
+    let store = management::open_store(loaded.settings.store.as_deref())?;
+    let management = Management::new(store, table, issuing(&loaded.issuing, &loaded.snapshot));
+    fits(&management, loaded)?;
+    Ok(management)
+}
+
+/// Whether what was loaded can be in force beside the store.
+pub(super) fn fits(management: &Management, loaded: &Loaded) -> Result<(), Problems> {
+    let files = FileKeys { clients: &loaded.clients, keys: &loaded.keys };
+    let reasons: Vec<(Option<usize>, String, &str)> = match management.conflicts(files) {
+        Ok(conflicts) => {
+            conflicts.into_iter().map(|conflict| (conflict.key, conflict.message, conflict.hint)).collect()
+        }
+        Err(error) => {
+            let message = format!("the files cannot be compared with the store: {error}");
+            vec![(None, message, "see that no other program holds the store, and that it is whole")]
+        }
+    };
+    if reasons.is_empty() { Ok(()) } else { Err(loaded.refuse(&reasons)) }
+}
+
+/// The rules for issuing, from what the configuration says and what its endpoints name.
+pub(super) fn issuing(settings: &IssuingSettings, snapshot: &Snapshot) -> Issuing {
+    let prefixes = settings.prefixes.iter().map(|entry| Prefix {
+        prefix: entry.prefix.clone(),
+        key_type: entry.key_type,
+        environment: entry.environment.clone(),
+    });
+    Issuing {
+        policy: settings.policy.clone(),
+        prefixes: prefixes.collect(),
+        environment: snapshot.environment.clone(),
+        known: known_words(snapshot),
+        has_webhook: settings.webhook.is_some(),
+        file_token: settings.admin_token,
+    }
+}
+
+/// What the rules in force name.
+fn known_words(snapshot: &Snapshot) -> KnownWords {
+    let mut known = KnownWords::default();
+    let mut note = |policy: &Policy| {
+        for client_type in policy.client_types.iter().flatten() {
+            known.client_types.insert(client_type.to_string());
+        }
+        match &policy.permissions {
+            PermissionRule::None => {}
+            PermissionRule::All(list) => known.permissions.extend(list.iter().cloned()),
+            PermissionRule::ByMethod(entries) => {
+                known.permissions.extend(entries.iter().flat_map(|(_, list)| list.iter().cloned()));
+            }
+        }
+        for expression in policy.allow.iter().chain(&policy.allow_backoffice) {
+            known.client_types.extend(expression.client_types().into_iter().map(str::to_owned));
+        }
+    };
+    for endpoint in snapshot.router.endpoints() {
+        note(&endpoint.base.policy);
+        endpoint.routes.iter().for_each(|route| note(&route.rule.policy));
+    }
+    known
+}
+
+/// What is said of keys in metrics.
+pub(super) fn facts(counts: &StateCounts) -> KeyFacts {
+    let count = |count: i64| u64::try_from(count).unwrap_or(0);
+    KeyFacts {
+        by_state: vec![
+            ("active", count(counts.active)),
+            ("disabled", count(counts.disabled)),
+            ("expired", count(counts.expired)),
+            ("not_yet_valid", count(counts.not_yet_valid)),
+        ],
+        expiring: ["1d", "7d", "30d"].into_iter().zip(counts.expiring.map(count)).collect(),
+        next_expiry: counts.next_expiry.map(|at| at.as_millis() / 1000),
+    }
+}
+
+/// What the files hold, to be copied into the store.
+pub(super) type FileContent = (Vec<Arc<Client>>, Vec<KeyRecord>);
+
+/// Copies what the files hold into the store, in the background: it may be a million keys, and nobody waits for it but
+/// whoever lists them.
+#[derive(Debug, Clone)]
+pub(super) struct Copier(Sender<FileContent>);
+
+impl Copier {
+    pub(super) fn start(management: Management, metrics: Metrics) -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::channel::<FileContent>();
+        thread::Builder::new().name("files".into()).spawn(move || {
+            while let Ok(mut content) = receiver.recv() {
+                // Only the newest counts.
+                while let Ok(newer) = receiver.try_recv() {
+                    content = newer;
+                }
+                let files = FileKeys { clients: &content.0, keys: &content.1 };
+                if let Err(error) = management.take_files(files) {
+                    metrics.store_failed("files");
+                    tracing::warn!(error = %error, "the keys of the files cannot be listed: they could not be copied");
+                }
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    pub(super) fn copy(&self, content: FileContent) {
+        // The thread ends with the process.
+        let _ = self.0.send(content);
+    }
+}

@@ -1,0 +1,223 @@
+//! What keys are used for, counted by each worker for itself.
+//!
+//! A request adds to a map of its worker's own; once a second somebody takes the map away and writes it down
+//! ([`KeyUsage::take`]). No two workers write the same memory, and a worker never waits: there are two maps, and one that is
+//! being taken away is left for the other.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::SystemTime;
+
+use crate::keys::{KeyId, LastUse, SecretTag, TableEntry, Timestamp, UsageSample};
+
+/// The most different keys and endpoints that are held until they are taken away; more are not counted.
+const MAX_ENTRIES: usize = 200_000;
+
+/// What keys did on one worker.
+#[derive(Debug, Default)]
+pub struct KeyUsage {
+    shards: [Mutex<Counts>; 2],
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// By secret and by the place of the endpoint's name in memory.
+    admitted: HashMap<(SecretTag, usize), Admitted, BuildHasherDefault<Mix>>,
+    refused: HashMap<(KeyId, usize), Refused>,
+}
+
+#[derive(Debug)]
+struct Admitted {
+    key: KeyId,
+    endpoint: Arc<str>,
+    count: u64,
+    last: LastUse,
+}
+
+#[derive(Debug)]
+struct Refused {
+    endpoint: Arc<str>,
+    count: u64,
+}
+
+impl KeyUsage {
+    /// A request with this key was admitted.
+    pub(super) fn admitted(&self, shown: &TableEntry, endpoint: &Arc<str>, address: IpAddr, at: SystemTime) {
+        let last =
+            LastUse { secret: shown.secret, at: Timestamp::from(at), address, was_pending: shown.is_pending };
+        let mut counts = self.lock();
+        let place = (shown.secret, place_of(endpoint));
+        let is_full = counts.admitted.len() >= MAX_ENTRIES;
+        match counts.admitted.get_mut(&place) {
+            Some(known) if known.key == shown.key.id => {
+                known.count += 1;
+                known.last = last;
+            }
+            _ if is_full => {}
+            _ => {
+                let key = shown.key.id.clone();
+                counts.admitted.insert(place, Admitted { key, endpoint: Arc::clone(endpoint), count: 1, last });
+            }
+        }
+    }
+
+    /// A request with this key, which is known, was refused.
+    pub(super) fn refused(&self, key: &KeyId, endpoint: &Arc<str>) {
+        let mut counts = self.lock();
+        if counts.refused.len() >= MAX_ENTRIES {
+            return;
+        }
+        let place = (key.clone(), place_of(endpoint));
+        counts.refused.entry(place).or_insert_with(|| Refused { endpoint: Arc::clone(endpoint), count: 0 }).count += 1;
+    }
+
+    /// Takes away what was counted since the last time.
+    #[must_use]
+    pub fn take(&self) -> Vec<UsageSample> {
+        let mut samples = Vec::new();
+        for shard in &self.shards {
+            let Counts { admitted, refused } = {
+                let mut counts = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                if counts.admitted.is_empty() && counts.refused.is_empty() {
+                    continue;
+                }
+                let fresh = Counts {
+                    admitted: HashMap::with_capacity_and_hasher(counts.admitted.len(), BuildHasherDefault::default()),
+                    refused: HashMap::new(),
+                };
+                std::mem::replace(&mut *counts, fresh)
+            };
+            samples.extend(admitted.into_values().map(|Admitted { key, endpoint, count, last }| UsageSample {
+                key,
+                endpoint,
+                admitted: count,
+                refused: 0,
+                last: Some(last),
+            }));
+            samples.extend(refused.into_iter().map(|((key, _), Refused { endpoint, count })| UsageSample {
+                key,
+                endpoint,
+                admitted: 0,
+                refused: count,
+                last: None,
+            }));
+        }
+        samples
+    }
+
+    /// The map that nobody takes away at this moment.
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        match self.shards[0].try_lock() {
+            Ok(counts) => counts,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => self.shards[1].lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+/// Tells endpoints apart without reading their names. A name that was let go and made anew counts apart, no more.
+fn place_of(endpoint: &Arc<str>) -> usize {
+    Arc::as_ptr(endpoint).cast::<u8>() as usize
+}
+
+/// Mixes numbers that are mostly uniform already.
+#[derive(Debug, Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::{KeyDigest, Secret};
+    use crate::keys::testing::{api_key, client};
+
+    fn shown(id: &str, secret: &str) -> TableEntry {
+        TableEntry {
+            key: api_key(id, client("c", "cms")),
+            secret: SecretTag::of(&KeyDigest::blake3(&Secret::borrowed(secret.as_bytes()))),
+            valid_until: None,
+            is_pending: false,
+        }
+    }
+
+    #[test]
+    fn what_keys_do_is_counted_by_key_and_endpoint_and_taken_once() {
+        let usage = KeyUsage::default();
+        let (orders, users): (Arc<str>, Arc<str>) = ("orders".into(), "users".into());
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let (first, second) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        usage.admitted(&shown("a", "one"), &orders, first, at(1));
+        usage.admitted(&shown("a", "one"), &orders, second, at(2));
+        usage.admitted(&shown("a", "two"), &users, first, at(3));
+        usage.refused(&shown("a", "one").key.id, &orders);
+        usage.refused(&shown("a", "one").key.id, &orders);
+        let mut samples = usage.take();
+        samples.sort_by_key(|sample| (sample.endpoint.to_string(), sample.refused));
+        let told: Vec<String> = samples
+            .iter()
+            .map(|sample| {
+                let last = sample.last.map(|last| format!("{} {}", last.at, last.address)).unwrap_or_default();
+                format!("{} {} {}/{} {last}", sample.key, sample.endpoint, sample.admitted, sample.refused)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "a orders 2/0 1970-01-01T00:00:02Z 192.0.2.2",
+                "a orders 0/2 ",
+                "a users 1/0 1970-01-01T00:00:03Z 192.0.2.1"
+            ]
+        );
+        assert_eq!(usage.take(), []);
+    }
+
+    #[test]
+    fn a_secret_that_went_to_another_key_does_not_count_for_the_first() {
+        let usage = KeyUsage::default();
+        let orders: Arc<str> = "orders".into();
+        let from = IpAddr::from([192, 0, 2, 1]);
+        usage.admitted(&shown("a", "one"), &orders, from, SystemTime::UNIX_EPOCH);
+        usage.admitted(&shown("b", "one"), &orders, from, SystemTime::UNIX_EPOCH);
+        assert_eq!(usage.take().iter().map(|sample| sample.key.to_string()).collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn counting_goes_on_exactly_while_it_is_taken() {
+        let usage = KeyUsage::default();
+        let orders: Arc<str> = "orders".into();
+        let total = std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                for _ in 0..20_000 {
+                    let from = IpAddr::from([192, 0, 2, 1]);
+                    usage.admitted(&shown("a", "one"), &orders, from, SystemTime::UNIX_EPOCH);
+                }
+            });
+            let mut total = 0;
+            while !worker.is_finished() {
+                total += usage.take().iter().map(|sample| sample.admitted).sum::<u64>();
+            }
+            worker.join().unwrap();
+            total + usage.take().iter().map(|sample| sample.admitted).sum::<u64>()
+        });
+        assert_eq!(total, 20_000);
+    }
+}
