@@ -9,7 +9,7 @@
 pub mod keys;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -19,7 +19,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
+use crate::admin::{AdminApi, LocalSocket, Reload};
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
 use crate::credential::Secret;
 use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
@@ -166,13 +168,16 @@ pub fn run(
     masks.set(loaded.issuing.prefixes.iter().map(|entry| &*entry.prefix));
     let access_log = open_access_log(&settings, masks.clone())?;
     metrics.set_access_log(access_log.clone());
-    let (listeners, certificates) = listeners(&loaded)?;
+    let mut certificates = Vec::new();
+    let listeners = listeners(&loaded, &mut certificates)?;
+    let admin_tls = tls_of(&loaded, config::ADMIN, &["http/1.1"], &mut certificates)?.map(TlsAcceptor::from);
     let bound = server::bind_all(&listeners, settings.workers.get())?;
     let admin = settings.admin.map(|admin| bind_admin("admin", admin.address)).transpose()?;
     let observe = settings.observe.map(|address| bind_admin("observe", address)).transpose()?;
 
-    let own_addresses: Arc<[SocketAddr]> =
-        [&admin, &observe].into_iter().flatten().filter_map(|socket| socket.local_addr().ok()).collect();
+    let address_of = |socket: &Option<std::net::TcpListener>| socket.as_ref()?.local_addr().ok();
+    let shown = [(address_of(&admin), admin_tls.is_some()), (address_of(&observe), false)];
+    let own_addresses: Arc<[SocketAddr]> = shown.iter().filter_map(|(address, _)| *address).collect();
 
     let table = Arc::new(KeyTable::new());
     table.set_pepper(loaded.pepper.take());
@@ -186,7 +191,10 @@ pub fn run(
     };
     let started = Started {
         listening: listening(&settings, bound.first()),
-        admin: own_addresses.iter().map(|address| url("http", *address)).collect(),
+        admin: shown
+            .iter()
+            .filter_map(|(address, is_tls)| Some(url(if *is_tls { "https" } else { "http" }, (*address)?)))
+            .collect(),
         endpoints: loaded.snapshot.router.endpoints().len(),
         keys: loaded.keys.len() + of_store + usize::from(first == First::Key && first_secret.is_some()),
         generation: loaded.snapshot.generation,
@@ -262,14 +270,24 @@ pub fn run(
         workers.push(worker);
     }
 
-    let background = Background { metrics, health, reloads, access_log, snapshot, drain };
+    let reload = reload_on_demand(reloads.clone());
+    let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone());
+    let socket = settings.store.as_deref().and_then(local_socket);
+    let operators = Operators {
+        served: vec![
+            (admin, Ops::admin(metrics.clone(), health.clone(), reload, api.clone()), admin_tls),
+            (observe, Ops::observe(metrics, health.clone()), None),
+        ],
+        local: socket.map(|socket| (socket, api)),
+    };
+    let background = Background { health, reloads, access_log, snapshot, drain };
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("admin")
         .enable_all()
         .build()
         .map_err(StartError::system("runtime"))?;
-    let outcome = runtime.block_on(background.run(admin, observe, started, announce, workers));
+    let outcome = runtime.block_on(background.run(operators, started, announce, workers));
     upkeep.stop();
     // A name that is still being looked up is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -300,9 +318,16 @@ fn work(
     })
 }
 
+/// Who is served besides callers.
+struct Operators {
+    /// Listeners, if they are open, with what they answer and speak.
+    served: Vec<(Option<std::net::TcpListener>, Ops, Option<TlsAcceptor>)>,
+    /// The command line of this machine.
+    local: Option<(LocalSocket, AdminApi)>,
+}
+
 /// What runs beside the workers.
 struct Background {
-    metrics: Metrics,
     health: Health,
     reloads: ReloadHandle,
     access_log: AccessLog,
@@ -313,24 +338,32 @@ struct Background {
 impl Background {
     async fn run(
         self,
-        admin: Option<std::net::TcpListener>,
-        observe: Option<std::net::TcpListener>,
+        operators: Operators,
         started: Started,
         announce: impl FnOnce(Started),
         workers: Vec<thread::JoinHandle<std::io::Result<Drained>>>,
     ) -> Result<Ended, StartError> {
         let (end_admin, ended) = tokio::sync::watch::channel(false);
         let mut served = Vec::new();
-        let admin_ops = Ops::admin(self.metrics.clone(), self.health.clone(), reload_on_demand(self.reloads.clone()));
-        let observe_ops = Ops::observe(self.metrics.clone(), self.health.clone());
-        for (socket, ops) in [(admin, admin_ops), (observe, observe_ops)] {
-            let Some(socket) = socket else { continue };
-            let listener = TcpListener::from_std(socket).map_err(StartError::system("socket"))?;
+        let until_the_end = || {
             let mut ended = ended.clone();
-            served.push(tokio::spawn(ops::serve(listener, ops, async move {
+            async move {
                 // The sender lives until the end.
                 let _ = ended.wait_for(|end| *end).await;
-            })));
+            }
+        };
+        for (socket, ops, tls) in operators.served {
+            let Some(socket) = socket else { continue };
+            let listener = TcpListener::from_std(socket).map_err(StartError::system("socket"))?;
+            served.push(tokio::spawn(ops::serve(listener, ops, tls, until_the_end())));
+        }
+        if let Some((socket, api)) = operators.local {
+            let end = until_the_end();
+            served.push(tokio::spawn(async move {
+                if let Err(error) = socket.serve(api, end).await {
+                    tracing::error!(%error, "the local socket cannot be served");
+                }
+            }));
         }
         let mut hangup = signal(SignalKind::hangup()).map_err(StartError::system("signal handler"))?;
         let mut reopen = signal(SignalKind::user_defined1()).map_err(StartError::system("signal handler"))?;
@@ -386,7 +419,7 @@ fn join(workers: Vec<thread::JoinHandle<std::io::Result<Drained>>>) -> Result<En
 }
 
 /// What the admin listener calls to reload.
-fn reload_on_demand(reloads: ReloadHandle) -> ops::Reload {
+fn reload_on_demand(reloads: ReloadHandle) -> Reload {
     Arc::new(move || {
         let (reply, outcome) = oneshot::channel();
         reloads.trigger(Trigger::Asked(reply));
@@ -475,24 +508,11 @@ fn open_access_log(settings: &Settings, masks: Masks) -> Result<AccessLog, acces
     AccessLog::open(destination, format, masks)
 }
 
-/// Listeners as the server wants them, and the certificates that a reload may swap.
-fn listeners(loaded: &Loaded) -> Result<(Vec<ListenerSettings>, Vec<CertificateFiles>), StartError> {
+/// Listeners as the server wants them. The certificates that a reload may swap are added to `swappable`.
+fn listeners(loaded: &Loaded, swappable: &mut Vec<CertificateFiles>) -> Result<Vec<ListenerSettings>, StartError> {
     let mut listeners = Vec::new();
-    let mut swappable = Vec::new();
     for listener in &loaded.settings.listeners {
-        let files = loaded.certificates.iter().find(|entry| entry.listener == listener.name);
-        let tls = match files {
-            None => None,
-            Some(files) => {
-                let certificates = read_certificates(files)
-                    .map_err(|source| StartError::Certificate { listener: Arc::clone(&listener.name), source })?;
-                let resolver = CertificateResolver::new(certificates)
-                    .map_err(|_| StartError::Tls(rustls::Error::NoCertificatesPresented))?;
-                swappable
-                    .push(CertificateFiles { listener: Arc::clone(&listener.name), resolver: Arc::clone(&resolver) });
-                Some(tls::server_config(resolver)?)
-            }
-        };
+        let tls = tls_of(loaded, &listener.name, &tls::DATA_PROTOCOLS, swappable)?;
         listeners.push(ListenerSettings {
             name: Arc::clone(&listener.name),
             addresses: vec![listener.address],
@@ -504,7 +524,36 @@ fn listeners(loaded: &Loaded) -> Result<(Vec<ListenerSettings>, Vec<CertificateF
             is_backoffice: listener.is_backoffice,
         });
     }
-    Ok((listeners, swappable))
+    Ok(listeners)
+}
+
+/// The TLS configuration of a listener, if it has certificates.
+fn tls_of(
+    loaded: &Loaded,
+    listener: &str,
+    protocols: &[&str],
+    swappable: &mut Vec<CertificateFiles>,
+) -> Result<Option<Arc<rustls::ServerConfig>>, StartError> {
+    let Some(files) = loaded.certificates.iter().find(|entry| &*entry.listener == listener) else { return Ok(None) };
+    let listener = Arc::clone(&files.listener);
+    let certificates = read_certificates(files)
+        .map_err(|source| StartError::Certificate { listener: Arc::clone(&listener), source })?;
+    let resolver = CertificateResolver::new(certificates)
+        .map_err(|_| StartError::Tls(rustls::Error::NoCertificatesPresented))?;
+    swappable.push(CertificateFiles { listener, resolver: Arc::clone(&resolver) });
+    Ok(Some(tls::server_config(resolver, protocols)?))
+}
+
+/// The socket of a store, for the command line. Without one the command line writes the store itself.
+fn local_socket(store: &Path) -> Option<LocalSocket> {
+    match LocalSocket::bind(store) {
+        Ok(Ok(socket)) => return Some(socket),
+        Ok(Err(served)) => tracing::info!("no local socket: {served}; what is changed there is seen here too"),
+        Err(error) => {
+            tracing::warn!(%error, store = %store.display(), "no local socket: the command line writes the store itself");
+        }
+    }
+    None
 }
 
 fn bind_admin(what: &'static str, address: SocketAddr) -> Result<std::net::TcpListener, StartError> {

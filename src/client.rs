@@ -6,8 +6,10 @@
 //!
 //! A client holds no key and no secret. The key that was shown may cut the client's rights down, never add to them.
 
+mod bounds;
 mod permission;
 
+pub use bounds::{parse_network, parse_origin};
 pub use permission::{EffectiveGrants, Grants, InvalidPermission, Permission};
 
 use std::collections::BTreeMap;

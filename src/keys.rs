@@ -20,10 +20,12 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 use std::ops::Deref;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
+use thiserror::Error;
 
 use crate::client::{Client, Environment, Grants, KeyType};
 use crate::credential::KeyDigest;
@@ -59,6 +61,21 @@ impl From<SystemTime> for Timestamp {
             Ok(after) => Self::from_millis(millis(after)),
             Err(before) => Self::from_millis(-millis(before.duration())),
         }
+    }
+}
+
+/// A text is no moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("write a date and a time with a time zone, such as `2030-01-31T00:00:00Z`")]
+pub struct InvalidTimestamp;
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    /// Reads RFC 3339.
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let moment: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp)?;
+        Ok(Self::from_millis(moment.as_millisecond()))
     }
 }
 

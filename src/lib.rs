@@ -31,6 +31,7 @@ pub mod snapshot;
 pub mod upstream;
 
 // Keys have a life.
+pub mod admin;
 pub mod management;
 pub mod store;
 

@@ -11,6 +11,7 @@
 //! | `GET /metrics` | yes | yes | Prometheus text |
 //! | `GET /` | yes | yes | this table, in short |
 //! | `POST /reload` | yes | no | reads the configuration again and says how that went |
+//! | `/v1/..`, `/openapi.json` | yes | no | the admin API, see [`crate::admin`] |
 //!
 //! What a stranger may read is less than what an operator may: the problem text of a failed reload, which can quote the
 //! configuration, is shown on the admin address only.
@@ -28,25 +29,27 @@ use std::convert::Infallible;
 use std::fmt::Write;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use axum::body::Body;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
+use crate::admin::{AdminApi, Caller, Reload};
 use crate::telemetry::health::{Health, ReloadOutcome, Status};
 use crate::telemetry::metrics::Metrics;
 
@@ -59,8 +62,12 @@ const MAX_CONNECTIONS: usize = 128;
 const MAX_FROM_ONE_ADDRESS: usize = 32;
 /// The time a caller has for the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time for a whole connection, a reload included.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same on the admin address, where a million keys may come in or go out.
+const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// The time for answers under way when the listener is closed.
 const CLOSING_TIME: Duration = Duration::from_secs(2);
 /// The largest head, and the most header fields in it.
@@ -73,21 +80,22 @@ const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 const JSON_TYPE: &str = "application/json";
 const PROBLEM_TYPE: &str = "application/problem+json";
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Body>;
 
-/// A reload under way.
-pub type Reloading = Pin<Box<dyn Future<Output = ReloadOutcome> + Send>>;
-
-/// Starts a reload. It runs to its end even if nobody waits for it, and has told [`Health`] when it is over.
-pub type Reload = Arc<dyn Fn() -> Reloading + Send + Sync>;
+#[derive(Clone)]
+struct Changes {
+    /// Starts a reload. It runs to its end even if nobody waits for it, and has told [`Health`] when it is over.
+    reload: Reload,
+    api: AdminApi,
+}
 
 /// The answers of one address. A clone gives the same.
 #[derive(Clone)]
 pub struct Ops {
     metrics: Metrics,
     health: Health,
-    /// On the admin address, the way to reload.
-    reload: Option<Reload>,
+    /// On the admin address, what changes something.
+    admin: Option<Changes>,
     reload_is_running: Arc<AtomicBool>,
     /// Rendering takes a core for some milliseconds: one at a time.
     rendering: Arc<Semaphore>,
@@ -96,8 +104,8 @@ pub struct Ops {
 impl Ops {
     /// The answers of the admin address.
     #[must_use]
-    pub fn admin(metrics: Metrics, health: Health, reload: Reload) -> Self {
-        Self { reload: Some(reload), ..Self::observe(metrics, health) }
+    pub fn admin(metrics: Metrics, health: Health, reload: Reload, api: AdminApi) -> Self {
+        Self { admin: Some(Changes { reload, api }), ..Self::observe(metrics, health) }
     }
 
     /// The answers of the observe address: metrics and health, nothing that changes anything.
@@ -106,23 +114,30 @@ impl Ops {
         Self {
             metrics,
             health,
-            reload: None,
+            admin: None,
             reload_is_running: Arc::default(),
             rendering: Arc::new(Semaphore::new(1)),
         }
     }
 
     fn is_admin(&self) -> bool {
-        self.reload.is_some()
+        self.admin.is_some()
     }
 
-    async fn answer(&self, request: Request<Incoming>, listener: SocketAddr) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, listener: SocketAddr, peer: IpAddr) -> Answer {
         if self.is_admin()
             && let Err(refused) = guard::check_host(&request, listener)
         {
             return refusal(&refused);
         }
         let path = request.uri().path();
+        if let Some(admin) = &self.admin
+            && (path == "/openapi.json" || path == "/v1" || path.starts_with("/v1/"))
+        {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Caller::Network(peer));
+            return admin.api.answer(request).await;
+        }
         let allowed = match path {
             "/" | "/livez" | "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
             "/reload" if self.is_admin() => "POST",
@@ -182,7 +197,7 @@ impl Ops {
         if !request.body().is_end_stream() {
             return problem(StatusCode::BAD_REQUEST, "body_not_wanted", "a reload takes no body");
         }
-        let Some(reload) = &self.reload else { return refusal(&Refused::NotLoopback) };
+        let Some(Changes { reload, .. }) = &self.admin else { return refusal(&Refused::NotLoopback) };
         if self.reload_is_running.swap(true, Ordering::AcqRel) {
             return problem(StatusCode::CONFLICT, "reload_running", "a reload is under way; ask again when it is over");
         }
@@ -215,8 +230,12 @@ impl Ops {
             env!("CARGO_PKG_VERSION")
         );
         if self.is_admin() {
-            writeln!(index, "POST /reload   read the configuration again; needs the header {INTENT_HEADER}: reload")
-                .expect("a String takes all that is written");
+            writeln!(
+                index,
+                "POST /reload   read the configuration again; needs the header {INTENT_HEADER}: reload\n\
+                 /v1/..         manage keys and clients, with an admin token; GET /openapi.json says how"
+            )
+            .expect("a String takes all that is written");
         }
         index
     }
@@ -287,7 +306,7 @@ fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let mut answer = Response::new(Body::from(body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -296,11 +315,12 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answe
     answer
 }
 
-/// Answers on a listener until `drain` completes, then finishes what is under way, for two seconds at most.
+/// Answers on a listener until `drain` completes, then finishes what is under way, for two seconds at most. With `tls`
+/// nothing is answered in clear text.
 ///
 /// Each connection carries one request: probes are rare, and what is closed cannot be held. While the data listeners drain
 /// this one should stay, so that `/readyz` can say so; its own `drain` is for the very end.
-pub async fn serve(listener: TcpListener, ops: Ops, drain: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, drain: impl Future<Output = ()>) {
     let Ok(address) = listener.local_addr() else {
         tracing::error!("a listener without an address cannot be served");
         return;
@@ -321,7 +341,7 @@ pub async fn serve(listener: TcpListener, ops: Ops, drain: impl Future<Output = 
                     let count = by_address.entry(peer.ip()).or_default();
                     if *count < MAX_FROM_ONE_ADDRESS || peer.ip().is_loopback() {
                         *count += 1;
-                        connections.spawn(connection(stream, peer.ip(), ops.clone(), address));
+                        connections.spawn(connection(stream, peer.ip(), ops.clone(), tls.clone(), address));
                     }
                 }
                 Err(error) => {
@@ -337,10 +357,32 @@ pub async fn serve(listener: TcpListener, ops: Ops, drain: impl Future<Output = 
 }
 
 /// One connection; gives back whose it was.
-async fn connection(stream: TcpStream, peer: IpAddr, ops: Ops, listener: SocketAddr) -> IpAddr {
+async fn connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    ops: Ops,
+    tls: Option<TlsAcceptor>,
+    listener: SocketAddr,
+) -> IpAddr {
+    match tls {
+        None => exchange(stream, peer, ops, listener).await,
+        Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => exchange(stream, peer, ops, listener).await,
+            Ok(Err(error)) => tracing::debug!(client.address = %peer, %error, "a TLS handshake of an operator failed"),
+            Err(_) => tracing::debug!(client.address = %peer, "a TLS handshake of an operator took too long"),
+        },
+    }
+    peer
+}
+
+async fn exchange<S>(stream: S, peer: IpAddr, ops: Ops, listener: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let patience = if ops.is_admin() { ADMIN_CONNECTION_TIMEOUT } else { CONNECTION_TIMEOUT };
     let service = service_fn(|request| {
         let ops = ops.clone();
-        async move { Ok::<_, Infallible>(ops.answer(request, listener).await) }
+        async move { Ok::<_, Infallible>(ops.answer(request, listener, peer).await) }
     });
     let mut builder = http1::Builder::new();
     builder
@@ -350,10 +392,9 @@ async fn connection(stream: TcpStream, peer: IpAddr, ops: Ops, listener: SocketA
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
     let serving = builder.serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_TIMEOUT, serving).await {
+    match tokio::time::timeout(patience, serving).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(client.address = %peer, %error, "a connection for operators failed"),
         Err(_) => tracing::debug!(client.address = %peer, "a connection for operators took too long"),
     }
-    peer
 }

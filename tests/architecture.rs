@@ -28,7 +28,10 @@ const WHO_MAY_USE_WHOM: &[(&str, &[&str])] = &[
         &["admission", "snapshot", "authentication", "routing", "policy", "credential", "client", "keys", "identity"],
     ),
     ("config", &["snapshot", "routing", "policy", "upstream", "identity", "credential", "keys", "client"]),
-    ("ops", &["snapshot", "body", "telemetry"]),
+    ("store", &["client", "credential", "keys"]),
+    ("management", &["store", "client", "credential", "keys"]),
+    ("admin", &["management", "store", "client", "credential", "keys", "telemetry"]),
+    ("ops", &["admin", "telemetry"]),
     ("forward", &["admission", "routing", "identity", "credential", "upstream", "server", "body", "telemetry", "echo"]),
     ("reload", &["config", "snapshot", "keys", "server", "telemetry", "upstream"]),
     (

@@ -89,7 +89,7 @@ impl Actor {
     }
 
     /// Refuses whoever may not.
-    pub(super) fn require(&self, needed: Role) -> Result<(), Refused> {
+    pub(crate) fn require(&self, needed: Role) -> Result<(), Refused> {
         if self.role >= needed { Ok(()) } else { Err(Refused::RoleTooLow { needed, held: self.role }) }
     }
 }

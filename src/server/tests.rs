@@ -624,7 +624,7 @@ async fn tls_chooses_protocol_and_certificate_and_certificates_change_while_serv
     let (first, first_root) = certificate(&["a.example"]);
     let (second, second_root) = certificate(&["b.example"]);
     let resolver = tls::CertificateResolver::new(vec![first, second]).expect("two");
-    let config = tls::server_config(Arc::clone(&resolver)).expect("a configuration");
+    let config = tls::server_config(Arc::clone(&resolver), &tls::DATA_PROTOCOLS).expect("a configuration");
     let server = Running::start_with(ConnectionSettings::default(), Protocol::Http1, Some(config));
 
     let mut http1 = tls_client(&server, "a.example", &first_root, &[b"http/1.1"]).await.expect("a handshake");
@@ -656,7 +656,7 @@ async fn tls_chooses_protocol_and_certificate_and_certificates_change_while_serv
 async fn a_handshake_that_does_not_come_is_ended_in_time() {
     let (certificate, _) = certificate(&["a.example"]);
     let resolver = tls::CertificateResolver::new(vec![certificate]).expect("one");
-    let config = tls::server_config(resolver).expect("a configuration");
+    let config = tls::server_config(resolver, &tls::DATA_PROTOCOLS).expect("a configuration");
     let settings = ConnectionSettings { handshake_time: Duration::from_millis(200), ..Default::default() };
     let server = Running::start_with(settings, Protocol::Http1, Some(config));
     let mut tcp = server.connect().await;

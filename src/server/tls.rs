@@ -211,17 +211,20 @@ impl Table {
     }
 }
 
-/// The rustls configuration of a listener that serves with these certificates.
+/// The protocols of a listener that callers connect to.
+pub const DATA_PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
+
+/// The rustls configuration of a listener that serves with these certificates and speaks these protocols (ALPN, RFC 7301).
 ///
 /// # Errors
 /// Only if the cryptographic provider cannot make ticket keys or lacks the versions.
-pub fn server_config(resolver: Arc<CertificateResolver>) -> Result<Arc<ServerConfig>, rustls::Error> {
+pub fn server_config(resolver: Arc<CertificateResolver>, protocols: &[&str]) -> Result<Arc<ServerConfig>, rustls::Error> {
     // The provider is named here: with two compiled in and none chosen, rustls panics at the first handshake.
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(resolver);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))

@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Compiler;
-use super::endpoints::is_origin;
 use crate::client::{Client, Grants, KeyType, Owner, OwnerKind, Permission};
 use crate::config::demo;
 use crate::config::document::{ClientShape, GrantsShape, KeyShape, OwnerShape};
@@ -356,10 +355,4 @@ pub(super) fn explain_digest(why: InvalidDigest) -> (String, &'static str) {
         InvalidDigest::UnknownScheme | InvalidDigest::NotHex => "run `keygate hash` and write what it prints",
     };
     (format!("this is not a digest: {why}"), hint)
-}
-
-/// An origin of a line, in lower case.
-pub(super) fn origin_of(text: &str) -> Option<Box<str>> {
-    let origin = text.to_ascii_lowercase();
-    is_origin(&origin).then(|| origin.into())
 }

@@ -16,9 +16,10 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
 use super::Compiler;
-use super::clients::{KeySet, explain_digest, origin_of};
+use super::clients::{KeySet, explain_digest};
 use crate::client::{
     Client, ClientId, ClientType, Environment, Grants, Group, InvalidPermission, KeyType, Permission, Tenant,
+    parse_origin,
 };
 use crate::config::problem::mask;
 use crate::config::read::{FromText as _, Moment, Network};
@@ -260,10 +261,8 @@ fn record(
     let not_before = moment("not_before", &line.not_before)?;
     let networks = line.networks.iter().flatten().map(|text| Network::from_text(&text.0).map(|network| network.0));
     let networks: Vec<_> = networks.collect::<Result<_, _>>().map_err(|why| plain("networks", why))?;
-    let origins = line.origins.iter().flatten().map(|text| origin_of(&text.0));
-    let origins: Vec<_> = origins
-        .collect::<Option<_>>()
-        .ok_or_else(|| plain("origins", "write scheme, host and port, such as `https://shop.example`".to_owned()))?;
+    let origins = line.origins.iter().flatten().map(|text| parse_origin(&text.0));
+    let origins: Vec<_> = origins.collect::<Result<_, _>>().map_err(|why| plain("origins", why.to_owned()))?;
     let key_type = match line.r#type.as_ref().map(|text| &*text.0) {
         None | Some("secret") => KeyType::Secret,
         Some("publishable") => KeyType::Publishable,

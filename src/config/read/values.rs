@@ -17,10 +17,10 @@ use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{Shape, unexpected};
-use crate::client::{ClientId, ClientType, Environment, Group, InvalidWord, Permission, Tenant};
+use crate::client::{ClientId, ClientType, Environment, Group, InvalidWord, Permission, Tenant, parse_network};
 use crate::config::problem::{Report, did_you_mean, quote};
 use crate::config::tree::{Kind, Node};
-use crate::keys::{KeyId, Timestamp};
+use crate::keys::{InvalidTimestamp, KeyId, Timestamp};
 
 /// A text with a grammar of its own.
 pub(crate) trait FromText: Sized {
@@ -222,16 +222,7 @@ impl FromText for Network {
     const EXPECTED: &'static str = "a network";
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let network = match text.parse::<std::net::IpAddr>() {
-            Ok(address) => IpNet::from(address),
-            Err(_) => text
-                .parse::<IpNet>()
-                .map_err(|_| "write an address such as `10.1.2.3` or a network such as `10.0.0.0/8`".to_owned())?,
-        };
-        if network.trunc() != network {
-            return Err(format!("it has bits beyond the prefix; the network is `{}`", network.trunc()));
-        }
-        Ok(Self(network))
+        parse_network(text).map(Self)
     }
 }
 
@@ -281,9 +272,7 @@ impl FromText for Moment {
     const EXPECTED: &'static str = "a moment";
 
     fn from_text(text: &str) -> Result<Self, String> {
-        jiff::Timestamp::from_str(text)
-            .map(|moment| Self(Timestamp::from_millis(moment.as_millisecond())))
-            .map_err(|_| "write a date and a time with a time zone, such as `2030-01-31T00:00:00Z`".to_owned())
+        text.parse().map(Self).map_err(|why: InvalidTimestamp| why.to_string())
     }
 }
 

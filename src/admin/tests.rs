@@ -1,0 +1,1 @@
+//! The admin API as its callers see it.
