@@ -25,7 +25,7 @@ use crate::admin::{AdminApi, LocalSocket, Reload};
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
 use crate::credential::Secret;
 use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
-use crate::gateway::{Gateway, KeyUsage, Shared, cut_withdrawn};
+use crate::gateway::{Gateway, Holders, KeyUsage, Shared, cut_withdrawn};
 use crate::keys::KeyTable;
 use crate::management::{Management, Refused, Upkeep};
 use crate::ops::{self, Ops};
@@ -256,6 +256,7 @@ pub fn run(
         access_log: access_log.clone(),
         deprecations: Default::default(),
         faults: Default::default(),
+        holders: Holders::new(management.clone()),
     });
     let drain = Drain::new();
     let connections = connection_settings(&settings);

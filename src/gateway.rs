@@ -9,6 +9,7 @@
 
 mod cors;
 mod fault_log;
+mod holder;
 mod record;
 mod request_id;
 mod response;
@@ -34,8 +35,10 @@ use crate::server::{Handler, Peer, RequestBody, Violation};
 use crate::snapshot::{CurrentSnapshot, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::WorkerMetrics;
+use crate::upstream::UpstreamKind;
 
 pub use fault_log::FaultLog;
+pub use holder::Holders;
 pub use usage::KeyUsage;
 use record::{CountedBody, Record, RecordedBody};
 use request_id::{RequestId, RequestIds};
@@ -55,6 +58,8 @@ pub struct Shared {
     pub deprecations: Deprecations,
     /// Failures of upstreams that were logged.
     pub faults: FaultLog,
+    /// Answers holders of keys that ask about them.
+    pub holders: Holders,
 }
 
 /// Remembers which client types were seen using a deprecated credential source, so that each is logged once.
@@ -93,6 +98,8 @@ struct Worker {
 enum Failure {
     Refused(Box<Refused>),
     Upstream(ForwardError),
+    /// Why a holder's wish was not carried out.
+    Told(Refusal),
 }
 
 impl From<Refused> for Failure {
@@ -172,6 +179,10 @@ impl Gateway {
             let permit = record.admitted(permit);
             if let Some(most) = permit.endpoint().max_body {
                 body.limit(most).map_err(|_| Rejection::BodyTooLarge)?;
+            }
+            if let UpstreamKind::SelfService = permit.endpoint().upstream.kind {
+                // Boxed: it is rare, and the walk of every request would be as large as its.
+                return Box::pin(self.worker.shared.holders.answer(permit, parts, body)).await;
             }
             let outgoing = Outgoing {
                 parts,
@@ -283,6 +294,10 @@ impl Gateway {
                 // A request whose host is no host is no better than one whose framing is broken.
                 closes = refused.rejection == Rejection::HostInvalid;
                 record.refused(*refused, refusal.exact_code);
+                refusal
+            }
+            Failure::Told(refusal) => {
+                record.failed(refusal.exact_code);
                 refusal
             }
             Failure::Upstream(fault) => {

@@ -103,6 +103,12 @@ impl Default for IdentityHeaders {
     }
 }
 
+/// What a key may do in effect, in words; none if neither it nor its client states permissions.
+#[must_use]
+pub fn effective_permissions(key: &ApiKey) -> Option<Vec<String>> {
+    EffectivePermissions::of(&key.client.grants, &key.grants).map(|effective| effective.words())
+}
+
 impl IdentityHeaders {
     /// Compiles the names. `extra_reserved` are removed from what callers send and never set.
     ///

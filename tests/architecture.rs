@@ -50,6 +50,8 @@ const WHO_MAY_USE_WHOM: &[(&str, &[&str])] = &[
             "authentication",
             "policy",
             "client",
+            "management",
+            "upstream",
         ],
     ),
     ("app", &["*"]),

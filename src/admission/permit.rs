@@ -96,13 +96,19 @@ impl Permit {
     /// Where the key stood.
     #[must_use]
     pub fn credential_source(&self) -> Option<&str> {
-        self.credential_source.map(|index| self.endpoint().extractor.sources()[index].label())
+        self.shown_in().map(CredentialSource::label)
+    }
+
+    /// The place where the key stood.
+    #[must_use]
+    pub fn shown_in(&self) -> Option<&CredentialSource> {
+        self.endpoint().extractor.sources().get(self.credential_source?)
     }
 
     /// Where the key stood, if that place is deprecated.
     #[must_use]
     pub fn deprecated_source(&self) -> Option<&str> {
-        let source = &self.endpoint().extractor.sources()[self.credential_source?];
+        let source = self.shown_in()?;
         matches!(source, CredentialSource::Header { deprecated: true, .. }).then(|| source.label())
     }
 

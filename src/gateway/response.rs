@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::admission::Rejection;
 use crate::credential::{CredentialSource, Extractor, MalformedCredential};
 use crate::forward::{ForwardError, RequestBodyError};
+use crate::management::Refused;
 use crate::policy::Denial;
 use crate::routing::{ErrorFormat, ErrorStyle};
 use crate::server::Violation;
@@ -229,6 +230,41 @@ impl Refusal {
             ForwardError::RequestBody(_) => fault.code(),
         };
         Self { exact_code: fault.code(), ..Self::of_fault(fault.status(), code) }
+    }
+
+    /// Why a key was not changed as its holder asked for.
+    pub(super) fn of_management(refused: &Refused) -> Self {
+        let detail = refused.to_string();
+        match refused {
+            Refused::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", detail),
+            Refused::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, detail),
+            Refused::NoStore => {
+                Self::new(StatusCode::CONFLICT, "no_store", "Keys of this gateway cannot be changed by their holders.")
+            }
+            Refused::NotFound { .. } => Self::rejected(),
+            Refused::Store(_) | Refused::NoRandomness(_) => Self {
+                retry_after_seconds: Some(1),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store_unavailable",
+                    "The key could not be looked up or changed, and is as it was. Try again shortly.",
+                )
+            },
+            Refused::Stale { .. }
+            | Refused::RoleTooLow { .. }
+            | Refused::ClaimReused
+            | Refused::ClaimSpent { .. } => Self::internal(),
+        }
+    }
+
+    /// A holder may not.
+    pub(super) fn of_holder(code: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// What a holder asks for cannot be read or taken.
+    pub(super) fn malformed_for_holder(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", detail)
     }
 
     /// Something so malformed that it never became a request.

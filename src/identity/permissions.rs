@@ -75,6 +75,16 @@ impl<'a> EffectivePermissions<'a> {
         }
     }
 
+    /// Each in words.
+    pub(super) fn words(&self) -> Vec<String> {
+        let mut text = Vec::new();
+        self.append_to(&mut text);
+        match text.as_slice() {
+            b"none" => Vec::new(),
+            text => String::from_utf8_lossy(text).split(',').map(str::to_owned).collect(),
+        }
+    }
+
     pub(super) fn append_to(&self, out: &mut Vec<u8>) {
         let before = out.len();
         let mut append = |right: Right<'_>| {
