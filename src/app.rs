@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -44,6 +45,7 @@ use crate::telemetry::health::{Health, ReloadOutcome};
 use crate::telemetry::metrics::{Metrics, WorkerMetrics};
 use crate::telemetry::redact::Masks;
 use crate::upstream::UpstreamKind;
+use crate::webhook::{self, Receiver};
 
 /// Between the signal to stop and the closing of listeners: time for a load balancer to read that we are not ready.
 const NOTICE: Duration = Duration::from_millis(100);
@@ -183,6 +185,7 @@ pub fn run(
     table.set_pepper(loaded.pepper.take());
     table.extend(&loaded.keys);
     let management = keys::open(&loaded, Arc::clone(&table))?;
+    let webhook = Arc::new(ArcSwapOption::from(webhook_receiver(loaded.issuing.webhook.as_ref())));
     let of_store = management.load()?;
     let first_secret = match first {
         First::AdminToken => management.first_token()?,
@@ -240,9 +243,10 @@ pub fn run(
             Box::new(move |loaded| keys::fits(&management, loaded))
         },
         applied: {
-            let management = management.clone();
+            let (management, webhook) = (management.clone(), Arc::clone(&webhook));
             Box::new(move |in_force: InForce| {
                 management.set_issuing(keys::issuing(&in_force.issuing, &in_force.snapshot));
+                webhook.store(webhook_receiver(in_force.issuing.webhook.as_ref()));
                 copier.copy((in_force.clients, in_force.keys));
             })
         },
@@ -272,6 +276,7 @@ pub fn run(
     }
 
     let reload = reload_on_demand(reloads.clone());
+    let delivery = webhook::deliver(management.clone(), webhook, metrics.clone());
     let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone());
     let socket = settings.store.as_deref().and_then(local_socket);
     let operators = Operators {
@@ -288,6 +293,7 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(StartError::system("runtime"))?;
+    runtime.spawn(delivery);
     let outcome = runtime.block_on(background.run(operators, started, announce, workers));
     upkeep.stop();
     // A name that is still being looked up is not waited for.
@@ -457,7 +463,6 @@ fn upkeep(management: &Management, usages: Vec<Arc<KeyUsage>>, metrics: Metrics)
         usage: Box::new(move || usages.iter().flat_map(|usage| usage.take()).collect()),
         counted: Box::new(move |counts| metrics.set_keys(keys::facts(counts))),
         failed: Box::new(move |what| failing.store_failed(what)),
-        changed: Box::new(|| ()),
     }
 }
 
@@ -543,6 +548,17 @@ fn tls_of(
         .map_err(|_| StartError::Tls(rustls::Error::NoCertificatesPresented))?;
     swappable.push(CertificateFiles { listener, resolver: Arc::clone(&resolver) });
     Ok(Some(tls::server_config(resolver, protocols)?))
+}
+
+/// Who is told of changes of keys.
+fn webhook_receiver(settings: Option<&config::Webhook>) -> Option<Arc<Receiver>> {
+    match Receiver::new(settings?) {
+        Ok(receiver) => Some(Arc::new(receiver)),
+        Err(error) => {
+            tracing::error!(%error, "the webhook cannot be told anything");
+            None
+        }
+    }
 }
 
 /// The socket of a store, for the command line. Without one the command line writes the store itself.

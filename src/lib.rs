@@ -34,6 +34,7 @@ pub mod upstream;
 pub mod admin;
 pub mod management;
 pub mod store;
+pub mod webhook;
 
 // The rules in force.
 pub mod config;

@@ -31,6 +31,7 @@ const WHO_MAY_USE_WHOM: &[(&str, &[&str])] = &[
     ("store", &["client", "credential", "keys"]),
     ("management", &["store", "client", "credential", "keys"]),
     ("admin", &["management", "store", "client", "credential", "keys", "telemetry"]),
+    ("webhook", &["config", "management", "store", "keys", "telemetry"]),
     ("ops", &["admin", "telemetry"]),
     ("forward", &["admission", "routing", "identity", "credential", "upstream", "server", "body", "telemetry", "echo"]),
     ("reload", &["config", "snapshot", "keys", "server", "telemetry", "upstream"]),

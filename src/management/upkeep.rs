@@ -37,8 +37,6 @@ pub struct Upkeep {
     pub counted: Box<dyn Fn(&StateCounts) + Send>,
     /// Told what could not be done, in a word.
     pub failed: Box<dyn Fn(&'static str) + Send>,
-    /// Told that there may be something to deliver.
-    pub changed: Box<dyn Fn() + Send>,
 }
 
 impl std::fmt::Debug for Upkeep {
@@ -150,7 +148,6 @@ impl Upkeep {
             self.management.load_tokens()?;
             if self.management.catch_up()? {
                 self.management.enforce()?;
-                (self.changed)();
             }
         }
         Ok(())
@@ -208,7 +205,6 @@ impl Upkeep {
                 }
             }
         }
-        (self.changed)();
         Ok(())
     }
 

@@ -7,26 +7,24 @@ use super::{Reader, Writer};
 use crate::keys::Timestamp;
 
 impl Reader<'_> {
-    /// What is due at a moment, the oldest first.
+    /// What has been due longest at a moment.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn due_deliveries(&self, at: Timestamp, limit: usize) -> Result<Vec<Delivery>, StoreError> {
-        let sql = format!(
-            "SELECT number, id, event, body, attempts, created_at FROM outbox WHERE next_at <= ?1 ORDER BY number LIMIT {limit}"
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([at.as_millis()], |row| {
-            Ok(Delivery {
-                number: row.get(0)?,
-                id: row.get(1)?,
-                event: row.get(2)?,
-                body: row.get(3)?,
-                attempts: row.get(4)?,
-                created_at: Timestamp::from_millis(row.get(5)?),
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn due_delivery(&self, at: Timestamp) -> Result<Option<Delivery>, StoreError> {
+        let sql = "SELECT number, id, event, body, attempts, created_at FROM outbox WHERE next_at <= ?1 \
+                   ORDER BY next_at, number LIMIT 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([at.as_millis()])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(Some(Delivery {
+            number: row.get(0)?,
+            id: row.get(1)?,
+            event: row.get(2)?,
+            body: row.get(3)?,
+            attempts: row.get(4)?,
+            created_at: Timestamp::from_millis(row.get(5)?),
+        }))
     }
 
     /// How many wait.
@@ -59,12 +57,22 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// An attempt is made, and nobody else is to make one before a moment.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn lease_delivery(&self, number: i64, until: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE outbox SET attempts = attempts + 1, next_at = ?2 WHERE number = ?1";
+        self.connection.prepare_cached(sql)?.execute(params![number, until.as_millis()])?;
+        Ok(())
+    }
+
     /// It was tried in vain, and is to be tried again.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn delay_delivery(&self, number: i64, until: Timestamp) -> Result<(), StoreError> {
-        let sql = "UPDATE outbox SET attempts = attempts + 1, next_at = ?2 WHERE number = ?1";
+    pub fn postpone_delivery(&self, number: i64, until: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE outbox SET next_at = ?2 WHERE number = ?1";
         self.connection.prepare_cached(sql)?.execute(params![number, until.as_millis()])?;
         Ok(())
     }
