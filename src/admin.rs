@@ -11,6 +11,8 @@
 //! Keys are shown in two answers, once: when one is made, and when one is rotated. No answer is kept by anybody on the way
 //! (`Cache-Control: no-store`), and nothing that was sent is repeated in a message.
 
+#![allow(clippy::result_large_err, reason = "a refusal is rare here, and says what it can")]
+
 mod auth;
 mod body;
 mod clients;
@@ -27,6 +29,8 @@ mod tokens;
 
 pub use auth::Caller;
 pub use openapi::document;
+pub(crate) use shape::ImportRow;
+pub(crate) use socket::user_name;
 pub use socket::{AlreadyServed, LocalSocket, path_of};
 
 use std::future::Future;
@@ -84,8 +88,7 @@ impl AdminApi {
     /// Over this management; `reload` is what a running gateway offers besides.
     #[must_use]
     pub fn new(management: Management, reload: Option<Reload>, metrics: Metrics) -> Self {
-        let shared =
-            Shared { management, reload, metrics, throttle: Throttle::default(), answers: Answers::default() };
+        let shared = Shared { management, reload, metrics, throttle: Throttle::default(), answers: Answers::default() };
         Self { router: openapi::router(Context(Arc::new(shared))) }
     }
 
@@ -99,4 +102,4 @@ impl AdminApi {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

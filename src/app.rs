@@ -265,7 +265,9 @@ pub fn run(
     let drain = Drain::new();
     let connections = connection_settings(&settings);
     let mut workers = Vec::new();
-    for (((number, listeners), (forwarder, metrics)), usage) in bound.into_iter().enumerate().zip(forwarders).zip(usages) {
+    for (((number, listeners), (forwarder, metrics)), usage) in
+        bound.into_iter().enumerate().zip(forwarders).zip(usages)
+    {
         let shared = Arc::clone(&shared);
         let (connections, drain) = (connections.clone(), drain.clone());
         let worker = thread::Builder::new()
@@ -544,8 +546,8 @@ fn tls_of(
     let listener = Arc::clone(&files.listener);
     let certificates = read_certificates(files)
         .map_err(|source| StartError::Certificate { listener: Arc::clone(&listener), source })?;
-    let resolver = CertificateResolver::new(certificates)
-        .map_err(|_| StartError::Tls(rustls::Error::NoCertificatesPresented))?;
+    let resolver =
+        CertificateResolver::new(certificates).map_err(|_| StartError::Tls(rustls::Error::NoCertificatesPresented))?;
     swappable.push(CertificateFiles { listener, resolver: Arc::clone(&resolver) });
     Ok(Some(tls::server_config(resolver, protocols)?))
 }

@@ -3,14 +3,21 @@
 //! Data goes to stdout, words and progress to stderr. A secret is read from stdin or a hidden prompt, never from an
 //! argument: arguments can be seen in the list of processes.
 //!
-//! Exit codes: 0 well; 1 failed; 2 misused; 4 denied (`explain`); 69 the server cannot be reached; 78 a bad
-//! configuration.
+//! Exit codes: 0 well; 1 failed; 2 misused; 3 there is no such key, client or token; 4 denied (`explain`, `keys verify`);
+//! 5 keys were found (`keys scan`); 69 the server cannot be reached; 78 a bad configuration.
 
+mod admin_token;
+mod audit;
+mod backup;
 mod check;
+mod clients;
+mod desk;
 mod explain;
 mod hash;
 mod healthcheck;
 mod init;
+mod keys;
+mod output;
 mod run;
 
 use std::io::{self, Write};
@@ -25,8 +32,12 @@ use crate::config::{self, Loaded, Names, Problems, Source, Surroundings};
 pub(crate) const FAILED: u8 = 1;
 /// The command line makes no sense.
 pub(crate) const USAGE: u8 = 2;
-/// The call that was asked about would be refused.
+/// There is nothing of that id.
+pub(crate) const NOT_FOUND: u8 = 3;
+/// The call that was asked about would be refused; the key is not good.
 pub(crate) const DENIED: u8 = 4;
+/// Keys were found where they should not be.
+pub(crate) const FOUND: u8 = 5;
 /// The server does not answer (`EX_UNAVAILABLE`).
 pub(crate) const UNREACHABLE: u8 = 69;
 /// The configuration has problems (`EX_CONFIG`).
@@ -50,6 +61,16 @@ enum Command {
     /// Read the configuration and report every problem in it
     #[command(visible_alias = "validate")]
     Check(check::CheckArguments),
+    /// Make, list, change, rotate, disable and revoke keys
+    Keys(keys::KeysArguments),
+    /// Make, list, change and remove the clients that keys belong to
+    Clients(clients::ClientsArguments),
+    /// List who changed what
+    Audit(audit::AuditArguments),
+    /// Make, list and revoke the tokens for the admin API
+    AdminToken(admin_token::AdminTokenArguments),
+    /// Copy the store to a file while everything goes on
+    Backup(backup::BackupArguments),
     /// Say step by step how a request would be decided, and what would admit it
     Explain(explain::ExplainArguments),
     /// Turn a key into the digest line for the configuration; reads the key from stdin
@@ -133,6 +154,11 @@ pub fn main() -> ExitCode {
         Some(Command::Run(arguments)) => run::run(&arguments),
         Some(Command::Demo(arguments)) => run::demo(&arguments),
         Some(Command::Check(arguments)) => check::check(&arguments),
+        Some(Command::Keys(arguments)) => keys::keys(&arguments),
+        Some(Command::Clients(arguments)) => clients::clients(&arguments),
+        Some(Command::Audit(arguments)) => audit::audit(&arguments),
+        Some(Command::AdminToken(arguments)) => admin_token::admin_token(&arguments),
+        Some(Command::Backup(arguments)) => backup::backup(&arguments),
         Some(Command::Explain(arguments)) => explain::explain(&arguments),
         Some(Command::Hash(arguments)) => hash::hash(&arguments),
         Some(Command::Init(arguments)) => init::init(&arguments),

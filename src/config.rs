@@ -220,6 +220,15 @@ pub fn load_in(source: &Source, generation: u64, surroundings: &Surroundings<'_>
     })
 }
 
+/// Reads a duration as it is written in a configuration, such as `1m30s`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    use read::FromText as _;
+    read::Span::from_text(text).map(|span| span.0)
+}
+
 /// Reads what is fixed at start and leaves keys files and names of hosts alone: for commands that only want to know where
 /// the gateway listens.
 ///

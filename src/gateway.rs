@@ -39,10 +39,10 @@ use crate::upstream::UpstreamKind;
 
 pub use fault_log::FaultLog;
 pub use holder::Holders;
-pub use usage::KeyUsage;
 use record::{CountedBody, Record, RecordedBody};
 use request_id::{RequestId, RequestIds};
 use response::Refusal;
+pub use usage::KeyUsage;
 pub use withdrawal::cut_withdrawn;
 
 /// What all workers share and only read while requests are served.
@@ -99,12 +99,18 @@ enum Failure {
     Refused(Box<Refused>),
     Upstream(ForwardError),
     /// Why a holder's wish was not carried out.
-    Told(Refusal),
+    Told(Box<Refusal>),
 }
 
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         Self::Refused(Box::new(refused))
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Told(Box::new(refusal))
     }
 }
 
@@ -298,7 +304,7 @@ impl Gateway {
             }
             Failure::Told(refusal) => {
                 record.failed(refusal.exact_code);
-                refusal
+                *refusal
             }
             Failure::Upstream(fault) => {
                 let refusal = Refusal::of_upstream(&fault);

@@ -32,7 +32,7 @@ pub use issuing::{Issuing, KnownWords, Prefix, Warning};
 pub use keys::{CreateKey, Created, EditKey, Revoked};
 pub use refused::{Claim, Fault, Refused, Unmet};
 pub use reports::Asked;
-pub use rotation::{MAX_GRACE, RotateKey};
+pub use rotation::{MAX_GRACE, RotateKey, USUAL_GRACE};
 pub use tokens::{CreateToken, CreatedToken, HeldToken};
 pub use upkeep::{Upkeep, UpkeepHandle, day_of};
 

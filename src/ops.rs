@@ -111,13 +111,7 @@ impl Ops {
     /// The answers of the observe address: metrics and health, nothing that changes anything.
     #[must_use]
     pub fn observe(metrics: Metrics, health: Health) -> Self {
-        Self {
-            metrics,
-            health,
-            admin: None,
-            reload_is_running: Arc::default(),
-            rendering: Arc::new(Semaphore::new(1)),
-        }
+        Self { metrics, health, admin: None, reload_is_running: Arc::default(), rendering: Arc::new(Semaphore::new(1)) }
     }
 
     fn is_admin(&self) -> bool {

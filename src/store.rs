@@ -60,7 +60,9 @@ pub enum OpenError {
         known: i64,
     },
     /// Pages that are not what they were.
-    #[error("the store `{path}` is damaged ({why}); it is left as it is. Restore a backup, or try `sqlite3 {path} .recover`")]
+    #[error(
+        "the store `{path}` is damaged ({why}); it is left as it is. Restore a backup, or try `sqlite3 {path} .recover`"
+    )]
     Damaged {
         /// Which.
         path: PathBuf,

@@ -265,12 +265,7 @@ mod tests {
     #[test]
     fn messages_are_signed_as_standard_webhooks_are() {
         let secret = BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signed = signature(
-            &secret,
-            "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            1_614_265_330,
-            br#"{"test": 2432232314}"#,
-        );
+        let signed = signature(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 
@@ -285,9 +280,6 @@ mod tests {
             created_at: Timestamp::from_millis(0),
         };
         let text = String::from_utf8(body(&delivery).unwrap()).unwrap();
-        assert_eq!(
-            text,
-            r#"{"type":"key.created","timestamp":"1970-01-01T00:00:00Z","data":{"key":{"id":"key_1"}}}"#
-        );
+        assert_eq!(text, r#"{"type":"key.created","timestamp":"1970-01-01T00:00:00Z","data":{"key":{"id":"key_1"}}}"#);
     }
 }

@@ -42,12 +42,9 @@ pub enum Caller {
 pub(super) async fn authenticate(State(context): State<Context>, mut request: Request, next: Next) -> Response {
     let caller = request.extensions_mut().remove::<Caller>();
     let outcome = match caller {
-        Some(Caller::Local(name)) => Ok(Actor {
-            name: format!("local:{name}"),
-            role: Role::Admin,
-            via: Via::CommandLine,
-            address: None,
-        }),
+        Some(Caller::Local(name)) => {
+            Ok(Actor { name: format!("local:{name}"), role: Role::Admin, via: Via::CommandLine, address: None })
+        }
         Some(Caller::Network(address)) => by_token(&context, &request, address),
         None => Err(Problem::internal()),
     };
@@ -161,8 +158,7 @@ impl Throttle {
 
     fn is_use_to_be_noted(&self, token: &str, at: Instant) -> bool {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due =
-            noted.get(token).is_none_or(|last| at.saturating_duration_since(*last) >= NOTE_USE_EVERY);
+        let is_due = noted.get(token).is_none_or(|last| at.saturating_duration_since(*last) >= NOTE_USE_EVERY);
         if is_due {
             noted.insert(token.to_owned(), at);
         }

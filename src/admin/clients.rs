@@ -9,7 +9,9 @@ use super::Context;
 use super::body::{Answer, IfMatch, Json, Path, Query, Versioned, blocking};
 use super::keys::{Reason, ReasonParameter};
 use super::problem::Problem;
-use super::shape::{Client, ClientPage, CreateClient, DeletedClient, EditClient, OwnerList, OwnerSummary, RemovedOwner};
+use super::shape::{
+    Client, ClientPage, CreateClient, DeletedClient, EditClient, OwnerList, OwnerSummary, RemovedOwner,
+};
 use crate::client::OwnerKind;
 use crate::management::{Actor, Asked};
 use crate::store::ClientFilter;

@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::StatusCode;
+use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body_util::channel::{Channel, Sender};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -50,9 +50,10 @@ pub(super) struct ListAudit {
 impl ListAudit {
     fn filter(&self) -> Result<AuditFilter, Problem> {
         let moment = |text: &Option<String>, pointer: &str| {
-            text.as_deref().map(str::parse::<Timestamp>).transpose().map_err(|why| {
-                Problem::unreadable(pointer.to_owned(), "parameter_invalid", why.to_string())
-            })
+            text.as_deref()
+                .map(str::parse::<Timestamp>)
+                .transpose()
+                .map_err(|why| Problem::unreadable(pointer.to_owned(), "parameter_invalid", why.to_string()))
         };
         Ok(AuditFilter {
             target: self.target.clone(),

@@ -135,10 +135,7 @@ pub(super) fn begin(
         material.extend_from_slice(&(part.len() as u64).to_le_bytes());
         material.extend_from_slice(part);
     }
-    let claim = Claim {
-        key: blake3::derive_key("keygate 2026-11-25 idempotency key", &material),
-        request,
-    };
+    let claim = Claim { key: blake3::derive_key("keygate 2026-11-25 idempotency key", &material), request };
     let seal = zeroize::Zeroizing::new(blake3::derive_key("keygate 2026-11-25 idempotency seal", &material));
     let mut answers = context.answers.lock();
     let at = Instant::now();

@@ -23,6 +23,9 @@ const MAX_TOLD: usize = 10_000;
 pub(super) struct ImportParameters {
     /// `true`: say what would come of it, and change nothing.
     pub dry_run: Option<bool>,
+    /// The number of the first line, for the report. Default: 1.
+    #[param(minimum = 1)]
+    pub first_line: Option<usize>,
     /// What the audit log calls where the keys come from, such as the name of a file.
     #[param(max_length = 200)]
     pub source: Option<String>,
@@ -86,16 +89,17 @@ pub(super) async fn import_keys(
     }
     let bytes = read(body, MAX_BODY).await?;
     let report = blocking(move || {
-        let lines = parse(&bytes);
+        let lines = parse(&bytes, asked.first_line.unwrap_or(1).saturating_sub(1));
         drop(bytes);
         context.management.import(&actor, lines, &source, asked.dry_run.unwrap_or(false))
     })
     .await?;
     let refused = report.refused.len();
-    let told = report.refused.into_iter().take(MAX_TOLD).map(|line| RefusedRow {
-        line: line.line,
-        errors: line.faults.into_iter().map(PartError::from).collect(),
-    });
+    let told = report
+        .refused
+        .into_iter()
+        .take(MAX_TOLD)
+        .map(|line| RefusedRow { line: line.line, errors: line.faults.into_iter().map(PartError::from).collect() });
     let answer = ImportReport {
         imported: report.imported,
         clients_created: report.clients_created,
@@ -107,20 +111,27 @@ pub(super) async fn import_keys(
 
 type Line = Result<ImportLine, RefusedLine>;
 
-fn lines_of_json(bytes: &[u8]) -> Vec<Line> {
+fn lines_of_json(bytes: &[u8], before: usize) -> Vec<Line> {
     let is_blank = |line: &[u8]| line.iter().all(u8::is_ascii_whitespace);
     let lines = bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !is_blank(line));
     lines
         .map(|(index, line)| {
+            let number = before.saturating_add(index + 1);
             let row = serde_json::from_slice::<ImportRow>(line).map_err(|error| RefusedLine {
-                line: index + 1,
+                line: number,
                 faults: vec![Fault::new("", "line_unreadable", message(&error))],
             });
-            row?.read(index + 1)
+            row?.read(number)
         })
         .collect()
 }
 
-fn lines_of_csv(bytes: &[u8]) -> Vec<Line> {
-    ImportRow::of_csv(bytes).map(|(line, row)| row?.read(line)).collect()
+fn lines_of_csv(bytes: &[u8], before: usize) -> Vec<Line> {
+    let counted = |line: usize| before.saturating_add(line);
+    ImportRow::of_csv(bytes)
+        .map(|(line, row)| match row {
+            Ok(row) => row.read(counted(line)),
+            Err(refused) => Err(RefusedLine { line: counted(line), ..refused }),
+        })
+        .collect()
 }

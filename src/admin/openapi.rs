@@ -86,7 +86,11 @@ pub(super) fn router(context: Context) -> Router {
 async fn nothing_there(uri: Uri) -> Problem {
     // A slash too many is the usual reason.
     let hint = if uri.path().ends_with('/') { "; paths end without a slash" } else { "" };
-    Problem::new(StatusCode::NOT_FOUND, "path_not_found", format!("there is nothing at this path: see /openapi.json{hint}"))
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "path_not_found",
+        format!("there is nothing at this path: see /openapi.json{hint}"),
+    )
 }
 
 async fn another_method(method: Method) -> Problem {

@@ -70,7 +70,10 @@ impl Problem {
             [only] => only.detail.clone(),
             _ => format!("{} parts of the request cannot be taken", faults.len()),
         };
-        Self { errors: faults.into_iter().map(PartError::from).collect(), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", detail) }
+        Self {
+            errors: faults.into_iter().map(PartError::from).collect(),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", detail)
+        }
     }
 
     /// A request of which one part cannot even be read.

@@ -58,9 +58,9 @@ impl Permissions {
         match self {
             Self::Preset(Preset::All) => Grants::Unrestricted,
             Self::Preset(Preset::ReadOnly) => Grants::ReadOnly,
-            Self::List(list) => {
-                Grants::listed(each(list, pointer, faults, |text| Permission::parse(text).map_err(|why| why.to_string())))
-            }
+            Self::List(list) => Grants::listed(each(list, pointer, faults, |text| {
+                Permission::parse(text).map_err(|why| why.to_string())
+            })),
         }
     }
 }
@@ -76,10 +76,7 @@ pub(super) struct Warning {
 
 impl Warning {
     pub(super) fn all(warnings: Vec<management::Warning>) -> Vec<Self> {
-        warnings
-            .into_iter()
-            .map(|warning| Self { code: warning.code.to_owned(), detail: warning.detail })
-            .collect()
+        warnings.into_iter().map(|warning| Self { code: warning.code.to_owned(), detail: warning.detail }).collect()
     }
 }
 

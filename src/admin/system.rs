@@ -100,7 +100,9 @@ pub(super) async fn reload(
         Ok(ReloadOutcome::Rejected { problem }) => {
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "configuration_rejected", &*problem))
         }
-        Ok(outcome) => Ok(Answer(StatusCode::OK, ReloadReport { outcome: outcome.as_str().to_owned() }).into_response()),
+        Ok(outcome) => {
+            Ok(Answer(StatusCode::OK, ReloadReport { outcome: outcome.as_str().to_owned() }).into_response())
+        }
         Err(_) => Err(Problem::internal()),
     }
 }

@@ -1,6 +1,11 @@
 //! `keygate check`: the same reading as at start and at reload, and nothing else.
 
-use super::{BAD_CONFIGURATION, ConfigArgument, Output, count, print_json, print_line, print_problems};
+use std::sync::Arc;
+
+use super::{BAD_CONFIGURATION, ConfigArgument, Output, count, fail, print_json, print_line, print_problems};
+use crate::app::{self, StartError};
+use crate::config::Loaded;
+use crate::keys::KeyTable;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
@@ -11,12 +16,24 @@ pub(super) struct CheckArguments {
     output: Output,
 }
 
+/// Whether what the files hold goes with what is in the store, if there is one already.
+fn fits_store(loaded: &Loaded) -> Result<(), StartError> {
+    match &loaded.settings.store {
+        Some(store) if store.exists() => app::keys::open(loaded, Arc::new(KeyTable::new())).map(drop),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn check(arguments: &CheckArguments) -> u8 {
     let (problems, summary) = match arguments.config.load() {
-        Ok(loaded) => {
-            let endpoints = loaded.snapshot.router.endpoints().len();
-            (loaded.warnings, Some((endpoints, loaded.keys.len())))
-        }
+        Ok(loaded) => match fits_store(&loaded) {
+            Ok(()) => {
+                let endpoints = loaded.snapshot.router.endpoints().len();
+                (loaded.warnings, Some((endpoints, loaded.keys.len())))
+            }
+            Err(StartError::Configuration(problems)) => (problems, None),
+            Err(error) => return fail(&error.to_string()),
+        },
         Err(problems) => (problems, None),
     };
     let code = if summary.is_some() { 0 } else { BAD_CONFIGURATION };

@@ -1,4 +1,4 @@
-//! `keygate explain`: how a request would be decided, from the files alone.
+//! `keygate explain`: how a request would be decided, from the files and the store, without a gateway.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use super::hash::read_secret;
 use super::{BAD_CONFIGURATION, ConfigArgument, DENIED, Output, USAGE, fail, print_json, print_problems};
 use crate::admission::{RequestHead, requested_host};
+use crate::app::{self, StartError};
+use crate::config::Loaded;
 use crate::explain::Explanation;
 use crate::keys::{KeyTable, Timestamp};
 
@@ -51,7 +53,7 @@ fn read_field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 pub(super) fn explain(arguments: &ExplainArguments) -> u8 {
-    let loaded = match arguments.config.load() {
+    let mut loaded = match arguments.config.load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             print_problems(&problems);
@@ -74,6 +76,10 @@ pub(super) fn explain(arguments: &ExplainArguments) -> u8 {
         value.set_sensitive(true);
         headers.append("x-api-key", value);
     }
+    let keys = match keys_in_force(&mut loaded) {
+        Ok(keys) => keys,
+        Err(code) => return code,
+    };
     let listeners = &loaded.settings.listeners;
     let listener = match &arguments.listener {
         None => listeners.first(),
@@ -90,9 +96,6 @@ pub(super) fn explain(arguments: &ExplainArguments) -> u8 {
             return USAGE;
         }
     };
-    let keys = KeyTable::new();
-    keys.set_pepper(loaded.pepper);
-    keys.reconcile(&loaded.keys);
     let head = RequestHead {
         method: &arguments.method,
         path: arguments.target.path(),
@@ -111,6 +114,24 @@ pub(super) fn explain(arguments: &ExplainArguments) -> u8 {
         Output::Json => print_json(&explanation.to_json()).max(code),
         Output::Table => print(&explanation).map_or_else(|error| fail(&error.to_string()), |()| code),
     }
+}
+
+/// The keys of the files, and those of the store if there is one already.
+fn keys_in_force(loaded: &mut Loaded) -> Result<Arc<KeyTable>, u8> {
+    let keys = Arc::new(KeyTable::new());
+    keys.set_pepper(loaded.pepper.take());
+    keys.reconcile(&loaded.keys);
+    if loaded.settings.store.as_ref().is_some_and(|store| store.exists()) {
+        let management = app::keys::open(loaded, Arc::clone(&keys)).map_err(|error| match error {
+            StartError::Configuration(problems) => {
+                print_problems(&problems);
+                BAD_CONFIGURATION
+            }
+            error => fail(&error.to_string()),
+        })?;
+        management.load().map_err(|error| fail(&format!("the store cannot be read: {error}")))?;
+    }
+    Ok(keys)
 }
 
 fn print(explanation: &Explanation) -> std::io::Result<()> {

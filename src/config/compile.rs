@@ -186,16 +186,7 @@ pub(super) fn compile(
         self_service,
     };
     let (records, key_places, clients) = keys.into_parts();
-    Some(Compiled {
-        settings,
-        snapshot,
-        keys: records,
-        pepper,
-        certificates,
-        clients,
-        key_places,
-        issuing,
-    })
+    Some(Compiled { settings, snapshot, keys: records, pepper, certificates, clients, key_places, issuing })
 }
 
 /// Reads one keys file into the set.

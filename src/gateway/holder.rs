@@ -23,14 +23,12 @@ use crate::credential::CredentialSource;
 use crate::forward::ForwardError;
 use crate::identity::effective_permissions;
 use crate::keys::{TableEntry, Timestamp};
-use crate::management::{Actor, Management, Refused, Role, RotateKey, Unmet, Via};
+use crate::management::{Actor, Management, Refused, Role, RotateKey, USUAL_GRACE, Unmet, Via};
 use crate::server::RequestBody;
 use crate::snapshot::SelfService;
 
 /// Requests of holders that are answered at once; others wait for their turn.
 const AT_ONCE: usize = 4;
-/// How long an old secret stays good if the holder says nothing.
-const USUAL_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Answers holders of keys.
 #[derive(Debug)]
@@ -88,7 +86,7 @@ impl Holders {
         let name = match self.blocking(move |management| management.key(&id)).await? {
             Ok(detail) => Some(detail.key.name),
             Err(Refused::NotFound { .. }) => None,
-            Err(refused) => return Err(Failure::Told(Refusal::of_management(&refused))),
+            Err(refused) => return Err(Failure::from(Refusal::of_management(&refused))),
         };
         let key = &shown.key;
         let permissions = effective_permissions(key).map_or_else(|| json!("all"), Value::from);
@@ -110,7 +108,7 @@ impl Holders {
         let id = shown.key.id.to_string();
         let (grace, is_pending) = (wanted.grace, wanted.is_pending);
         let created = self.blocking(move |management| management.rotate_key(&actor, &id, wanted, None)).await?;
-        let created = created.map_err(|refused| Failure::Told(Refusal::of_management(&refused)))?;
+        let created = created.map_err(|refused| Failure::from(Refusal::of_management(&refused)))?;
         let secret = created.secret.as_ref().map(|secret| String::from_utf8_lossy(secret.expose()).into_owned());
         let ends = created.detail.secrets.iter().skip(1).filter_map(|secret| secret.valid_until).max();
         answer(&json!({
@@ -127,9 +125,8 @@ impl Holders {
     async fn revoke(&self, actor: Actor, shown: &TableEntry) -> Result<Response<Body>, Failure> {
         let id = shown.key.id.to_string();
         let reason = Some("by its holder".to_owned());
-        let revoked =
-            self.blocking(move |management| management.revoke_key(&actor, &id, reason, Unmet(None))).await?;
-        let revoked = revoked.map_err(|refused| Failure::Told(Refusal::of_management(&refused)))?;
+        let revoked = self.blocking(move |management| management.revoke_key(&actor, &id, reason, Unmet(None))).await?;
+        let revoked = revoked.map_err(|refused| Failure::from(Refusal::of_management(&refused)))?;
         answer(&json!({ "id": revoked.detail.key.id.as_str(), "revoked": true }))
     }
 
@@ -146,7 +143,7 @@ impl Holders {
             drop(turn);
             outcome
         });
-        done.await.map_err(|_| Failure::Told(Refusal::internal()))
+        done.await.map_err(|_| Failure::from(Refusal::internal()))
     }
 }
 
@@ -158,13 +155,13 @@ fn is_superseded(shown: &TableEntry) -> bool {
 /// Who changes a key, if what was shown is proof enough.
 fn changer(permit: &Permit, shown: &TableEntry) -> Result<Actor, Failure> {
     if matches!(permit.shown_in(), Some(CredentialSource::Cookie { .. })) {
-        return Err(Failure::Told(Refusal::of_holder(
+        return Err(Failure::from(Refusal::of_holder(
             "cookie_not_accepted",
             "A key cannot be changed with the key in a cookie: any web page could ask for that. Send it in a header.",
         )));
     }
     if is_superseded(shown) {
-        return Err(Failure::Told(Refusal::of_holder(
+        return Err(Failure::from(Refusal::of_holder(
             "secret_superseded",
             "This key has been replaced. Use the new one to change it, or ask its issuer.",
         )));
@@ -183,13 +180,13 @@ async fn wanted(body: RequestBody, offered: &SelfService) -> Result<RotateKey, F
     let bytes = bytes.to_bytes();
     let asked = if bytes.is_empty() { Ok(Rotation::default()) } else { serde_json::from_slice(&bytes) };
     let asked = asked.map_err(|_| {
-        Failure::Told(Refusal::malformed_for_holder(
+        Failure::from(Refusal::malformed_for_holder(
             "Send nothing, or JSON such as {\"grace_seconds\": 3600, \"pending\": false}.",
         ))
     })?;
     let grace = asked.grace_seconds.map_or(USUAL_GRACE.min(offered.max_grace), Duration::from_secs);
     if grace > offered.max_grace {
-        return Err(Failure::Told(Refusal::malformed_for_holder(format!(
+        return Err(Failure::from(Refusal::malformed_for_holder(format!(
             "The old key may stay good for {} seconds at most.",
             offered.max_grace.as_secs()
         ))));
@@ -198,7 +195,7 @@ async fn wanted(body: RequestBody, offered: &SelfService) -> Result<RotateKey, F
 }
 
 fn answer(value: &Value) -> Result<Response<Body>, Failure> {
-    let body = Body::json(value).map_err(|_| Failure::Told(Refusal::internal()))?;
+    let body = Body::json(value).map_err(|_| Failure::from(Refusal::internal()))?;
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();

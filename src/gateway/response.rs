@@ -250,10 +250,9 @@ impl Refusal {
                     "The key could not be looked up or changed, and is as it was. Try again shortly.",
                 )
             },
-            Refused::Stale { .. }
-            | Refused::RoleTooLow { .. }
-            | Refused::ClaimReused
-            | Refused::ClaimSpent { .. } => Self::internal(),
+            Refused::Stale { .. } | Refused::RoleTooLow { .. } | Refused::ClaimReused | Refused::ClaimSpent { .. } => {
+                Self::internal()
+            }
         }
     }
 

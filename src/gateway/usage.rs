@@ -45,8 +45,7 @@ struct Refused {
 impl KeyUsage {
     /// A request with this key was admitted.
     pub(super) fn admitted(&self, shown: &TableEntry, endpoint: &Arc<str>, address: IpAddr, at: SystemTime) {
-        let last =
-            LastUse { secret: shown.secret, at: Timestamp::from(at), address, was_pending: shown.is_pending };
+        let last = LastUse { secret: shown.secret, at: Timestamp::from(at), address, was_pending: shown.is_pending };
         let mut counts = self.lock();
         let place = (shown.secret, place_of(endpoint));
         let is_full = counts.admitted.len() >= MAX_ENTRIES;

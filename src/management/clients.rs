@@ -295,7 +295,11 @@ impl Management {
         match (choice, there) {
             (ClientChoice::Existing(_), Some(there)) => Ok(Some(there)),
             (ClientChoice::Existing(id), None) => {
-                faults.push(Fault::new("/client", "client_unknown", format!("there is no client `{id}`: make it first")));
+                faults.push(Fault::new(
+                    "/client",
+                    "client_unknown",
+                    format!("there is no client `{id}`: make it first"),
+                ));
                 Ok(None)
             }
             (ClientChoice::Ensured(wanted), Some(there)) => {

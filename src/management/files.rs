@@ -158,9 +158,8 @@ impl Management {
             let mut changed = Vec::new();
             for (index, record) in files.keys.iter().enumerate() {
                 let is_copied = reader.key(record.key.id.as_str())?.is_some_and(|copy| {
-                    let digests = |secrets: &mut dyn Iterator<Item = (KeyDigest, Option<_>)>| -> HashSet<_> {
-                        secrets.collect()
-                    };
+                    let digests =
+                        |secrets: &mut dyn Iterator<Item = (KeyDigest, Option<_>)>| -> HashSet<_> { secrets.collect() };
                     copy.key.revoked_at.is_none()
                         && copy.client.client.id == record.key.client.id
                         && says_the_same(&copy.key, record)

@@ -208,8 +208,7 @@ impl<'b> Batch<'b> {
                     }
                 }
                 let text = String::from_utf8_lossy(secret.expose());
-                let is_visible =
-                    self.issuing.policy.keep_publishable_visible && line.key_type == KeyType::Publishable;
+                let is_visible = self.issuing.policy.keep_publishable_visible && line.key_type == KeyType::Publishable;
                 let digest = self.management.inner.table.new_digest_of(secret);
                 (digest, KeyText::mask(&text), is_visible.then(|| text.to_string()))
             }
@@ -343,11 +342,11 @@ impl<'b> Batch<'b> {
             kind: "import",
             target: source.to_owned(),
             after: Some(summary.clone()),
-            ..self.actor.entry("keys.imported")
+            ..self.actor.entry("import.done")
         })?;
         self.management.tell(
             self.writer,
-            "keys.imported",
+            "import.done",
             json!({ "import": summary, "source": source, "actor": self.actor.name }),
         )?;
         Ok(self.report)

@@ -416,7 +416,8 @@ impl Management {
             // Keys of files may not be listed in the store yet.
             if let Some(other) = self.inner.table.find(&digest) {
                 let (id, client) = (&other.key.id, &other.key.client.id);
-                let detail = format!("the key `{id}` of client `{client}` is the same: each key must be a different one");
+                let detail =
+                    format!("the key `{id}` of client `{client}` is the same: each key must be a different one");
                 return Err(Refused::conflict("secret_taken", detail));
             }
         }

@@ -32,9 +32,7 @@ impl Management {
         now: Timestamp,
     ) -> Result<Page<KeyDetail>, Refused> {
         let limit = asked.limit.clamp(1, MAX_PAGE);
-        self.read(|reader| {
-            reader.keys(filter, order, descending, asked.cursor, limit, now)?.ok_or_else(bad_cursor)
-        })
+        self.read(|reader| reader.keys(filter, order, descending, asked.cursor, limit, now)?.ok_or_else(bad_cursor))
     }
 
     /// Clients by id, a page at a time.

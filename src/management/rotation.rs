@@ -17,6 +17,8 @@ use crate::store::{Change, KeyDetail, NewSecret, Rotation, SecretRow, SecretStat
 
 /// The longest grace.
 pub const MAX_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long an old secret stays good where nobody says anything.
+pub const USUAL_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most secrets that one key has at a time.
 const MAX_SECRETS: usize = 5;
@@ -187,9 +189,8 @@ impl Management {
         let actor = Actor::keygate();
         self.change(&actor, Role::Developer, |writer| {
             let Some(before) = writer.key(id)?.filter(|detail| detail.key.revoked_at.is_none()) else { return Ok(()) };
-            let is_meant = |secret: &&SecretRow| {
-                secret.state == SecretState::Pending && SecretTag::of(&secret.digest) == tag
-            };
+            let is_meant =
+                |secret: &&SecretRow| secret.state == SecretState::Pending && SecretTag::of(&secret.digest) == tag;
             let (Some(new), Some(rotation)) = (before.secrets.iter().find(is_meant), before.key.rotation) else {
                 return Ok(());
             };

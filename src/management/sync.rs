@@ -31,6 +31,17 @@ impl Management {
         Ok(count)
     }
 
+    /// Puts no key in force: for whoever changes the store and serves nobody. The table takes what is changed from here on.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn stand_by(&self) -> Result<(), StoreError> {
+        let mut seen = self.inner.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = self.inner.store.read(|reader| reader.newest_change())?;
+        drop(seen);
+        self.load_tokens()
+    }
+
     /// Brings the table up to date with the store, and ends what keys that are not good any more had opened.
     pub(super) fn enforce(&self) -> Result<(), Refused> {
         self.inner.is_counted.store(false, Ordering::Relaxed);

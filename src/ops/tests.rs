@@ -39,12 +39,13 @@ async fn served(role: Role, bind: &str, outcome: ReloadOutcome) -> Served {
                 outcome
             })
         });
-        Ops::admin(metrics, health.clone(), reload)
+        let (_, api) = crate::admin::tests::api(Some(Arc::clone(&reload)));
+        Ops::admin(metrics, health.clone(), reload, api)
     };
     let listener = TcpListener::bind(bind).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let ended = tokio::spawn(serve(listener, ops, async {
+    let ended = tokio::spawn(serve(listener, ops, None, async {
         let _ = stopped.await;
     }));
     Served { address, health, reloads, stop, ended }

@@ -218,7 +218,10 @@ pub const DATA_PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 ///
 /// # Errors
 /// Only if the cryptographic provider cannot make ticket keys or lacks the versions.
-pub fn server_config(resolver: Arc<CertificateResolver>, protocols: &[&str]) -> Result<Arc<ServerConfig>, rustls::Error> {
+pub fn server_config(
+    resolver: Arc<CertificateResolver>,
+    protocols: &[&str],
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     // The provider is named here: with two compiled in and none chosen, rustls panics at the first handshake.
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?

@@ -1,6 +1,7 @@
 //! A key to be brought in, as a line of JSON or of CSV.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -160,9 +161,9 @@ impl ImportRow {
     }
 
     /// The rows of a CSV file, each with its line. If the header cannot be taken, that is the only thing there is.
-    pub(crate) fn of_csv(bytes: &[u8]) -> impl Iterator<Item = (usize, Result<Self, RefusedLine>)> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes);
-        let (columns, fault) = match reader.headers().map(csv::StringRecord::clone) {
+    pub(crate) fn of_csv(input: impl Read) -> impl Iterator<Item = (usize, Result<Self, RefusedLine>)> {
+        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(input);
+        let (columns, fault) = match reader.headers().cloned() {
             Ok(headers) => columns(&headers).map_or_else(|fault| (Vec::new(), Some(fault)), |known| (known, None)),
             Err(_) => (Vec::new(), Some(Fault::new("", "line_unreadable", "the first line is not CSV in UTF-8"))),
         };

@@ -300,7 +300,7 @@ fn rotation(secrets: &[SecretRow], now: Timestamp) -> Option<Rotation> {
     Some(Rotation {
         is_pending: newest.state == SecretState::Pending,
         ends_at: old.iter().filter_map(|secret| secret.valid_until).max().map(time),
-        old_still_used: old.iter().any(|secret| was_used(&secret)),
+        old_still_used: old.iter().any(|secret| was_used(secret)),
     })
 }
 
@@ -483,9 +483,9 @@ impl EditKey {
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::admin) struct RotateKey {
-    /// How long the old secret stays good, in seconds: from 0, which ends it now, to 30 days.
+    /// How long the old secret stays good, in seconds: from 0, which ends it now, to 30 days. Default: a day.
     #[schema(minimum = 0, maximum = 2_592_000)]
-    pub grace_seconds: u64,
+    pub grace_seconds: Option<u64>,
     /// The grace begins with the first use of the new secret.
     pub pending: bool,
     /// The new secret, if it is not to be made at random.
@@ -500,7 +500,7 @@ pub(in crate::admin) struct RotateKey {
 impl RotateKey {
     pub(in crate::admin) fn read(self, faults: &mut Vec<Fault>) -> management::RotateKey {
         management::RotateKey {
-            grace: std::time::Duration::from_secs(self.grace_seconds),
+            grace: self.grace_seconds.map_or(management::USUAL_GRACE, std::time::Duration::from_secs),
             is_pending: self.pending,
             secret: self.secret.map(|text| Secret::owned(text.into_bytes())),
             expires_at: self.expires_at.map(|text| moment(text.as_deref(), "/expires_at", faults)),

@@ -31,8 +31,9 @@ impl Reader<'_> {
     /// The store cannot be read.
     pub fn changes_after(&self, known: i64) -> Result<Option<(Vec<Change>, i64)>, StoreError> {
         let newest = self.newest_change()?;
-        let mut statement =
-            self.connection.prepare_cached("SELECT number, kind, first, last, digest FROM feed WHERE number > ?1 ORDER BY number")?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT number, kind, first, last, digest FROM feed WHERE number > ?1 ORDER BY number")?;
         let mut rows = statement.query([known])?;
         let mut changes = Vec::new();
         let mut expected = known + 1;

@@ -56,7 +56,8 @@ pub(super) fn environment(text: Option<&str>) -> Result<Option<Environment>, Sto
 }
 
 /// The columns of a secret, in the order of [`read_secret`].
-const SECRET_COLUMNS: &str = "number, scheme, digest, mask, state, created_at, valid_until, used_at, used_endpoint, used_address";
+const SECRET_COLUMNS: &str =
+    "number, scheme, digest, mask, state, created_at, valid_until, used_at, used_endpoint, used_address";
 
 fn read_secret(row: &Row<'_>) -> Result<SecretRow, StoreError> {
     let used_at: Option<i64> = row.get(7)?;
@@ -153,7 +154,8 @@ impl Reader<'_> {
     /// # Errors
     /// The store cannot be read.
     pub fn has_own(&self) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM clients WHERE origin = 0) OR EXISTS (SELECT 1 FROM keys WHERE origin = 0)";
+        let sql =
+            "SELECT EXISTS (SELECT 1 FROM clients WHERE origin = 0) OR EXISTS (SELECT 1 FROM keys WHERE origin = 0)";
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
@@ -293,7 +295,10 @@ impl Writer<'_> {
     /// # Errors
     /// The store cannot be written.
     pub fn withdraw_key(&self, id: &str) -> Result<(), StoreError> {
-        for sql in ["DELETE FROM secrets WHERE key = (SELECT number FROM keys WHERE id = ?1)", "DELETE FROM keys WHERE id = ?1"] {
+        for sql in [
+            "DELETE FROM secrets WHERE key = (SELECT number FROM keys WHERE id = ?1)",
+            "DELETE FROM keys WHERE id = ?1",
+        ] {
             self.connection.prepare_cached(sql)?.execute([id])?;
         }
         Ok(())
@@ -343,9 +348,7 @@ impl Writer<'_> {
     /// # Errors
     /// The store cannot be read.
     pub fn secrets_ended_before(&self, moment: Timestamp) -> Result<Vec<(i64, SecretRow)>, StoreError> {
-        let sql = format!(
-            "SELECT {SECRET_COLUMNS}, key FROM secrets WHERE valid_until < ?1 AND state = 2 LIMIT 1000"
-        );
+        let sql = format!("SELECT {SECRET_COLUMNS}, key FROM secrets WHERE valid_until < ?1 AND state = 2 LIMIT 1000");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([moment.as_millis()])?;
         let mut found = Vec::new();
@@ -363,12 +366,7 @@ impl Writer<'_> {
         for secret in &detail.secrets {
             self.note(Change::SecretGone(secret.digest))?;
         }
-        let key = KeyRow {
-            revoked_at: Some(self.now),
-            visible: None,
-            rotation: None,
-            ..detail.key.clone()
-        };
+        let key = KeyRow { revoked_at: Some(self.now), visible: None, rotation: None, ..detail.key.clone() };
         self.change_key(&key)
     }
 }

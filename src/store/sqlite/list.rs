@@ -64,11 +64,7 @@ struct Probe {
 }
 
 impl Probe {
-    fn new(
-        numbers: &str,
-        condition: &str,
-        values: impl Fn() -> Vec<Box<dyn ToSql>>,
-    ) -> Self {
+    fn new(numbers: &str, condition: &str, values: impl Fn() -> Vec<Box<dyn ToSql>>) -> Self {
         Self { numbers: (numbers.to_owned(), values()), condition: (condition.to_owned(), values()) }
     }
 }
@@ -281,11 +277,9 @@ impl Reader<'_> {
             ));
         }
         if let Some(origin) = filter.origin.filter(|origin| column::origin_number(*origin) == 1) {
-            probes.push(Probe::new(
-                "SELECT number FROM keys WHERE origin = 1 AND origin = ?",
-                "k.origin = ?",
-                || vec![number(column::origin_number(origin))],
-            ));
+            probes.push(Probe::new("SELECT number FROM keys WHERE origin = 1 AND origin = ?", "k.origin = ?", || {
+                vec![number(column::origin_number(origin))]
+            }));
         }
         if let Some(tenant) = &filter.tenant {
             probes.push(Probe::new(&of_clients("c.tenant = ?"), "c.tenant = ?", || vec![text(tenant)]));
@@ -308,10 +302,8 @@ impl Reader<'_> {
                 vec![number(at), number(at)],
             ),
             Some(KeyStatus::Expired) => sql.and("k.active = 1 AND c.active = 1", Vec::new()),
-            Some(KeyStatus::NotYetValid) => sql.and(
-                "k.active = 1 AND c.active = 1 AND (k.expires_at IS NULL OR k.expires_at > ?)",
-                vec![number(at)],
-            ),
+            Some(KeyStatus::NotYetValid) => sql
+                .and("k.active = 1 AND c.active = 1 AND (k.expires_at IS NULL OR k.expires_at > ?)", vec![number(at)]),
             Some(KeyStatus::Disabled | KeyStatus::Revoked) | None => {}
         }
         if let Some(environment) = &filter.environment {
@@ -425,11 +417,12 @@ impl Reader<'_> {
         )?;
         const GOOD: &str = "k.revoked_at IS NULL AND k.active = 1 AND c.active = 1";
         let good = |condition: &str| {
-            format!("SELECT count(*) FROM keys k CROSS JOIN clients c ON c.number = k.client WHERE {condition} AND {GOOD}")
+            format!(
+                "SELECT count(*) FROM keys k CROSS JOIN clients c ON c.number = k.client WHERE {condition} AND {GOOD}"
+            )
         };
         let expired = count(&good("k.expires_at <= ?1"), &[&at])?;
-        let not_yet_valid =
-            count(&good("k.not_before > ?1 AND (k.expires_at IS NULL OR k.expires_at > ?1)"), &[&at])?;
+        let not_yet_valid = count(&good("k.not_before > ?1 AND (k.expires_at IS NULL OR k.expires_at > ?1)"), &[&at])?;
         let mut expiring = [0; 3];
         for (count_of, days) in expiring.iter_mut().zip([1, 7, 30]) {
             *count_of = count(&good("k.expires_at > ?1 AND k.expires_at <= ?2"), &[&at, &(at + days * DAY)])?;
@@ -438,8 +431,7 @@ impl Reader<'_> {
             "SELECT k.expires_at FROM keys k CROSS JOIN clients c ON c.number = k.client \
              WHERE k.expires_at > ?1 AND {GOOD} ORDER BY k.expires_at LIMIT 1"
         );
-        let next: Option<i64> =
-            self.connection.prepare_cached(&sql)?.query_row([at], |row| row.get(0)).optional()?;
+        let next: Option<i64> = self.connection.prepare_cached(&sql)?.query_row([at], |row| row.get(0)).optional()?;
         Ok(StateCounts {
             active: all - revoked - disabled - expired - not_yet_valid,
             disabled,

@@ -16,7 +16,8 @@ impl Reader<'_> {
     /// # Errors
     /// The store cannot be read.
     pub fn usage(&self, key: i64, since_day: i64) -> Result<Vec<UsageRow>, StoreError> {
-        let sql = "SELECT day, endpoint, admitted, refused FROM usage WHERE key = ?1 AND day >= ?2 ORDER BY day, endpoint";
+        let sql =
+            "SELECT day, endpoint, admitted, refused FROM usage WHERE key = ?1 AND day >= ?2 ORDER BY day, endpoint";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([key, since_day], |row| {
             Ok(UsageRow { day: row.get(0)?, endpoint: row.get(1)?, admitted: row.get(2)?, refused: row.get(3)? })
@@ -37,16 +38,15 @@ impl Writer<'_> {
             "INSERT INTO usage (key, day, endpoint, admitted, refused) VALUES (?1, ?2, ?3, ?4, ?5) \
              ON CONFLICT (key, day, endpoint) DO UPDATE SET admitted = admitted + ?4, refused = refused + ?5",
         )?;
-        let mut used = self.connection.prepare_cached(
-            "UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?2) WHERE number = ?1",
-        )?;
+        let mut used = self
+            .connection
+            .prepare_cached("UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?2) WHERE number = ?1")?;
         let mut secret_used = self.connection.prepare_cached(
             "UPDATE secrets SET used_at = ?3, used_endpoint = ?4, used_address = ?5 \
              WHERE key = ?1 AND substr(digest, 1, 8) = ?2 AND coalesce(used_at, 0) <= ?3",
         )?;
         for sample in samples {
-            let number: Option<i64> =
-                number_of.query_row([sample.key.as_str()], |row| row.get(0)).optional()?;
+            let number: Option<i64> = number_of.query_row([sample.key.as_str()], |row| row.get(0)).optional()?;
             // A key that is gone meanwhile.
             let Some(number) = number else { continue };
             let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
