@@ -544,13 +544,17 @@ fn print_keys(items: &[Value]) -> u8 {
             text(&key["name"]),
             text(&key["client"]),
             text(&key["client_type"]),
+            text(&key["type"]),
             status(key),
             text(&key["masked"]),
+            moment(&key["created_at"], ""),
             moment(&key["last_used_at"], "never"),
             moment(&key["expires_at"], "never"),
         ]
     });
-    print_table(&["id", "name", "client", "client type", "status", "key", "last used", "expires"], rows.collect())
+    let headings =
+        ["id", "name", "client", "client type", "type", "status", "key", "created", "last used", "expires"];
+    print_table(&headings, rows.collect())
 }
 
 /// What a key is good for, and the rotation that is under way.

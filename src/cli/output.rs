@@ -145,6 +145,7 @@ pub(super) fn read_days(text: &str) -> Result<u32, String> {
 pub(super) fn read_permissions(text: &str) -> Result<Value, String> {
     match text {
         "all" | "read_only" => Ok(Value::from(text)),
+        "read-only" => Ok(Value::from("read_only")),
         "none" => Ok(Value::Array(Vec::new())),
         "" => Err("write `all`, `read_only`, `none` or permissions such as `orders.read,orders.list`".to_owned()),
         list => Ok(list.split(',').map(str::trim).collect()),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,14 +65,15 @@ impl Holders {
         };
         let path = permit.changed_path().unwrap_or(parts.uri.path());
         let action = path.strip_prefix(&*offered.prefix).and_then(|rest| rest.strip_prefix('/'));
-        match action {
-            Some("whoami") if offered.whoami => self.tell(shown).await,
-            Some("rotate") if offered.rotate => {
+        // The rule of each admits its method alone, and the one of the whole path admits reading below it.
+        match (action, &parts.method) {
+            (Some("whoami"), &Method::GET | &Method::HEAD) if offered.whoami => self.tell(shown).await,
+            (Some("rotate"), &Method::POST) if offered.rotate => {
                 let actor = changer(permit, shown)?;
                 let wanted = wanted(body, offered).await?;
                 self.rotate(actor, shown, wanted).await
             }
-            Some("revoke") if offered.revoke => {
+            (Some("revoke"), &Method::POST) if offered.revoke => {
                 let actor = changer(permit, shown)?;
                 self.revoke(actor, shown).await
             }

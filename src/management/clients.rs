@@ -359,10 +359,10 @@ impl Management {
         after: &ClientRow,
         note: Option<String>,
     ) -> Result<(), Refused> {
-        let is = view::client(after);
+        let told = view::client(after);
         let (was, is) = match before {
-            None => (None, Some(is)),
-            Some(before) => view::difference(&view::client(before), &is),
+            None => (None, Some(told.clone())),
+            Some(before) => view::difference(&view::client(before), &told),
         };
         // What is deleted is told as what was there before.
         let (was, is) = if action == "client.deleted" { (is, None) } else { (was, is) };
@@ -375,7 +375,7 @@ impl Management {
             note,
             ..actor.entry(action)
         })?;
-        Ok(())
+        self.tell(writer, action, serde_json::json!({ "client": told, "actor": actor.name }))
     }
 }
 

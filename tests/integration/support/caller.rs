@@ -91,10 +91,14 @@ pub struct Caller {
 impl Caller {
     /// Opens a connection.
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE)
-            .unwrap_or_else(|error| panic!("{address} does not take connections: {error}"));
-        stream.set_nodelay(true).expect("a socket option");
-        Self::over(Box::new(stream))
+        Self::try_connect(address).unwrap_or_else(|error| panic!("{address} does not take connections: {error}"))
+    }
+
+    /// Opens a connection, if anybody listens.
+    pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+        stream.set_nodelay(true)?;
+        Ok(Self::over(Box::new(stream)))
     }
 
     /// Talks over a wire that is open already.

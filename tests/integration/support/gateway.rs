@@ -152,6 +152,27 @@ impl Gateway {
         gateway
     }
 
+    /// Starts it again in its directory, with the arguments of `run --config`. The first life must be over.
+    pub fn start_again(&mut self) {
+        *self.stdout.lock().expect("no panic holds it") = Vec::new();
+        *self.stderr.lock().expect("no panic holds it") = Vec::new();
+        let mut command = keygate();
+        command.current_dir(self.directory()).args(["run", "--config", CONFIG]);
+        self.spawn(command, true);
+    }
+
+    /// Ends it as a power cut does: nothing is finished, nothing is told.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it was started");
+        child.kill().expect("our own child");
+        child.wait().expect("our own child");
+    }
+
+    /// Runs a command of the binary in its directory.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        keygate_with_input(self.directory(), arguments, "")
+    }
+
     fn spawn(&mut self, mut command: Command, wants_admin: bool) {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");

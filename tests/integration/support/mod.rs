@@ -1,5 +1,6 @@
 //! What the tests stand on: a running gateway, a recording upstream, a caller that controls every byte, test keys.
 
+pub mod admin;
 pub mod caller;
 pub mod certificates;
 pub mod gateway;
@@ -9,6 +10,7 @@ pub mod origin;
 pub mod table;
 pub mod wait;
 
+pub use admin::Admin;
 pub use caller::{Caller, Response, exchange, get, request};
 pub use gateway::Gateway;
 pub use origin::{Origin, Play, Recorded};
