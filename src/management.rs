@@ -36,7 +36,7 @@ pub use rotation::{MAX_GRACE, RotateKey, USUAL_GRACE};
 pub use tokens::{CreateToken, CreatedToken, HeldToken};
 pub use upkeep::{Upkeep, UpkeepHandle, day_of};
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
@@ -64,6 +64,8 @@ struct Inner {
     tokens: ArcSwap<Vec<HeldToken>>,
     /// Nothing has changed since keys were last counted.
     is_counted: AtomicBool,
+    /// When an import last wrote, in milliseconds since 1970: what can wait waits for its end.
+    imported_at: AtomicI64,
 }
 
 impl std::fmt::Debug for Management {
@@ -85,6 +87,7 @@ impl Management {
             cut: OnceLock::new(),
             tokens: ArcSwap::default(),
             is_counted: AtomicBool::new(false),
+            imported_at: AtomicI64::new(i64::MIN),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -163,7 +163,7 @@ impl Reloader {
                 continue;
             }
             let outcome = self.reload(&trigger);
-            watch.follow(&self.watched, sender);
+            watch.follow(&self.watched);
             if let Trigger::Asked(reply) = trigger {
                 // Whoever asked may have left.
                 let _ = reply.send(outcome);

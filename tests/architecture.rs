@@ -39,7 +39,7 @@ const IMPURE: &[&[&str]] = &[
     &["std", "time", "SystemTime", "now"],
     &["std", "time", "Instant", "now"],
     &["socket2"],
-    &["notify"],
+    &["inotify"],
     &["serde_yaml"],
 ];
 

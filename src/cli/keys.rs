@@ -552,8 +552,7 @@ fn print_keys(items: &[Value]) -> u8 {
             moment(&key["expires_at"], "never"),
         ]
     });
-    let headings =
-        ["id", "name", "client", "client type", "type", "status", "key", "created", "last used", "expires"];
+    let headings = ["id", "name", "client", "client type", "type", "status", "key", "created", "last used", "expires"];
     print_table(&headings, rows.collect())
 }
 

@@ -4,6 +4,7 @@
 //! taken is reported and left out, the others come in. A dry run does the same and keeps nothing.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use ipnet::IpNet;
 use serde_json::json;
@@ -107,6 +108,7 @@ impl Management {
         let mut report = ImportReport::default();
         let mut lines = lines.into_iter().peekable();
         while lines.peek().is_some() {
+            self.inner.imported_at.store(super::now().as_millis(), Ordering::Relaxed);
             let step = |writer: &Writer<'_>| -> Result<ImportReport, Refused> {
                 let mut batch = Batch::new(self, writer, actor, &issuing);
                 for (count, line) in lines.by_ref().enumerate() {
@@ -127,6 +129,7 @@ impl Management {
                 self.enforce()?;
                 part
             };
+            self.inner.imported_at.store(super::now().as_millis(), Ordering::Relaxed);
             report.imported += part.imported;
             report.clients_created += part.clients_created;
             report.refused.extend(part.refused);

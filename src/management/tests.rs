@@ -62,12 +62,8 @@ fn put_key(management: &Management, name: &str, days_ago: i64, expires_at: Optio
             created_by: "test".to_owned(),
             visible: None,
         };
-        let secret = NewSecret {
-            digest: digest(name),
-            mask: "…".to_owned(),
-            state: SecretState::Current,
-            valid_until: None,
-        };
+        let secret =
+            NewSecret { digest: digest(name), mask: "…".to_owned(), state: SecretState::Current, valid_until: None };
         let number = writer.add_key(&new, &[secret])?;
         writer.note(Change::Keys { first: number, last: number })?;
         Ok::<_, StoreError>(())
@@ -98,7 +94,8 @@ struct Kept {
 }
 
 fn keep_up(management: &Management, samples: Vec<UsageSample>) -> Kept {
-    let (counts, failures) = (Arc::<StdMutex<Vec<StateCounts>>>::default(), Arc::<StdMutex<Vec<&'static str>>>::default());
+    let (counts, failures) =
+        (Arc::<StdMutex<Vec<StateCounts>>>::default(), Arc::<StdMutex<Vec<&'static str>>>::default());
     let (counted, failed) = (Arc::clone(&counts), Arc::clone(&failures));
     let mut samples = Some(samples);
     let upkeep = Upkeep {
@@ -188,7 +185,8 @@ fn the_first_use_of_a_pending_secret_begins_the_grace_of_the_old_one() {
     let folder = tempfile::tempdir().unwrap();
     let management = open(folder.path(), KeyPolicy::default());
     let id = put_key(&management, "old", 10, None);
-    let wanted = RotateKey { grace: DAY, is_pending: true, secret: Some(Secret::owned(b"new".to_vec())), expires_at: None };
+    let wanted =
+        RotateKey { grace: DAY, is_pending: true, secret: Some(Secret::owned(b"new".to_vec())), expires_at: None };
     management.rotate_key(&Actor::keygate(), id.as_str(), wanted, None).unwrap();
     let entry = management.table().find(&digest("new")).unwrap();
     assert!(entry.is_pending && management.table().find(&digest("old")).unwrap().valid_until.is_none());

@@ -24,6 +24,8 @@ const FORGET: Duration = Duration::from_secs(60 * 60);
 const ENDED_SECRETS_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Keys whose words are indexed in one go.
 const INDEXED_IN_ONE_GO: usize = 1_000;
+/// So long after an import nothing is indexed: more may come.
+const AFTER_IMPORT_MILLIS: i64 = 2_000;
 /// Samples that are kept while the store cannot be written.
 const MAX_SAMPLES: usize = 100_000;
 
@@ -155,6 +157,11 @@ impl Upkeep {
 
     /// Indexes the words of keys that came in by the thousands.
     fn index(&mut self) -> Result<(), Refused> {
+        let imported_at = self.management.inner.imported_at.load(Ordering::Relaxed);
+        let since = now().as_millis().saturating_sub(imported_at);
+        if (0..AFTER_IMPORT_MILLIS).contains(&since) {
+            return Ok(());
+        }
         let began = Instant::now();
         // Not longer than a tick, and in steps that let others in.
         while began.elapsed() < TICK {

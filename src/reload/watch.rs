@@ -7,72 +7,94 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use notify::event::ModifyKind;
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use arc_swap::ArcSwap;
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
 
 use super::Trigger;
 use crate::config::WatchedFile;
 
+/// Anything that makes, moves or removes a file or a link, or ends the writing of one. Each single write is none of it: a
+/// store or a log beside the configuration writes thousands of times a second.
+const WATCHED: WatchMask = WatchMask::ATTRIB
+    .union(WatchMask::CREATE)
+    .union(WatchMask::DELETE)
+    .union(WatchMask::CLOSE_WRITE)
+    .union(WatchMask::MOVE)
+    .union(WatchMask::DELETE_SELF)
+    .union(WatchMask::MOVE_SELF);
+
 /// Watches the directories of some files. Without the system's help (no descriptors left, say) the poll has to do.
 pub(super) struct Watch {
-    watcher: Option<RecommendedWatcher>,
+    watches: Option<Watches>,
+    watched: Vec<WatchDescriptor>,
     directories: BTreeSet<PathBuf>,
-    names: BTreeSet<OsString>,
+    names: Arc<ArcSwap<BTreeSet<OsString>>>,
 }
 
 impl Watch {
     pub(super) fn start(files: &[WatchedFile], sender: &Sender<Trigger>) -> Self {
-        let mut watch = Self { watcher: None, directories: BTreeSet::new(), names: BTreeSet::new() };
-        watch.follow(files, sender);
+        let names = Arc::new(ArcSwap::from_pointee(names(files)));
+        let watches = listen(Arc::clone(&names), sender.clone())
+            .inspect_err(|error| tracing::warn!(%error, "cannot watch files; polling instead"))
+            .ok();
+        let mut watch = Self { watches, watched: Vec::new(), directories: BTreeSet::new(), names };
+        watch.follow(files);
         watch
     }
 
-    /// Watches the directories of these files; does nothing if directories and names are the same as before.
-    pub(super) fn follow(&mut self, files: &[WatchedFile], sender: &Sender<Trigger>) {
-        let (directories, names) = (directories(files), names(files));
-        if directories == self.directories && names == self.names && self.watcher.is_some() {
-            return;
+    /// Watches the directories of these files; does nothing if they are the same as before.
+    pub(super) fn follow(&mut self, files: &[WatchedFile]) {
+        self.names.store(Arc::new(names(files)));
+        let directories = directories(files);
+        let Some(watches) = self.watches.as_mut().filter(|_| directories != self.directories) else { return };
+        for descriptor in self.watched.drain(..) {
+            // One whose directory is gone is gone with it.
+            let _ = watches.remove(descriptor);
         }
-        self.names = names.clone();
-        let sender = sender.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // An error means that events were lost: look.
-            if !event.is_ok_and(|event| is_of_others(&event, &names)) {
-                let _ = sender.send(Trigger::Changed);
-            }
-        });
-        self.watcher = match watcher {
-            Ok(mut watcher) => {
-                for directory in &directories {
-                    if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
-                        tracing::warn!(directory = %directory.display(), %error, "cannot watch; polling instead");
-                    }
+        for directory in &directories {
+            match watches.add(directory, WATCHED) {
+                Ok(descriptor) => self.watched.push(descriptor),
+                Err(error) => {
+                    tracing::warn!(directory = %directory.display(), %error, "cannot watch; polling instead");
                 }
-                Some(watcher)
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot watch files; polling instead");
-                None
-            }
-        };
+        }
         self.directories = directories;
     }
 }
 
-/// Whether an event changes none of the files: our own reading, and what is written into a file of another name, such as
-/// a log beside the configuration. Anything that makes, moves or removes a file or a link counts.
-fn is_of_others(event: &notify::Event, names: &BTreeSet<OsString>) -> bool {
-    match event.kind {
-        EventKind::Access(_) => true,
-        EventKind::Modify(ModifyKind::Data(_)) => {
-            !event.paths.is_empty()
-                && event.paths.iter().all(|path| path.file_name().is_some_and(|name| !names.contains(name)))
+/// Passes events on until nobody wants them any more.
+fn listen(names: Arc<ArcSwap<BTreeSet<OsString>>>, sender: Sender<Trigger>) -> io::Result<Watches> {
+    let mut inotify = Inotify::init()?;
+    let watches = inotify.watches();
+    let pass_on = move || {
+        let mut buffer = [0; 4096];
+        loop {
+            let is_of_interest = match inotify.read_events_blocking(&mut buffer) {
+                Ok(mut events) => events.any(|event| !is_of_others(event.mask, event.name, &names.load())),
+                Err(error) => {
+                    tracing::warn!(%error, "files are not watched any more; polling instead");
+                    return;
+                }
+            };
+            if is_of_interest && sender.send(Trigger::Changed).is_err() {
+                return;
+            }
         }
-        _ => false,
-    }
+    };
+    std::thread::Builder::new().name("watch".into()).spawn(pass_on)?;
+    Ok(watches)
+}
+
+/// Whether an event changes none of the files: the end of writing a file of another name.
+fn is_of_others(mask: EventMask, name: Option<&std::ffi::OsStr>, names: &BTreeSet<OsString>) -> bool {
+    let is_written = mask.intersects(EventMask::CLOSE_WRITE) && !mask.intersects(EventMask::Q_OVERFLOW);
+    is_written && name.is_some_and(|name| !names.contains(name))
 }
 
 /// What the files are called, and what they are called where links lead.

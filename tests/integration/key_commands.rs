@@ -43,8 +43,7 @@ fn create(gateway: &Gateway, name: &str) -> (String, String) {
 fn commands_beside_a_running_gateway_are_in_force_when_they_end() {
     let origin = Origin::start();
     let gateway = Gateway::before(&origin, CONFIG);
-    let output =
-        gateway.command(&["keys", "create", "from a shell", "--client", "shop", "--client-type", "partner"]);
+    let output = gateway.command(&["keys", "create", "from a shell", "--client", "shop", "--client-type", "partner"]);
     let secret = out(&output).trim_end().to_owned();
     assert!(secret.starts_with("kg_test_") && !secret.contains('\n'), "the key alone on stdout: {}", out(&output));
     assert!(words(&output).contains("in force now") && !words(&output).contains(&secret), "{}", words(&output));
@@ -107,8 +106,7 @@ fn keys_are_found_verified_and_explained_by_what_comes_in_on_stdin() {
     report.equal("own value", (code(&own), out(&own)), (0, String::new()));
     report.equal("own value works", verdict(&gateway, "chosen-by-its-operator-0123456789"), "200".to_owned());
     for bad in ["", "with blanks in it"] {
-        let refused =
-            with_input(&gateway, &["keys", "create", "bad", "--client", "shop", "--secret-stdin"], bad);
+        let refused = with_input(&gateway, &["keys", "create", "bad", "--client", "shop", "--secret-stdin"], bad);
         report.holds(format!("own value {bad:?}"), words(&refused), code(&refused) != 0);
     }
     let explained = with_input(&gateway, &["explain", "GET", "/x", "--key-stdin"], &secret);

@@ -335,7 +335,7 @@ fn usage_is_told_by_secret_key_day_and_endpoint_and_survives_a_restart() {
     gateway.start_again();
     let admin = admin.at(&gateway);
     assert_eq!(told(&admin), (Some(8), Some(3)));
-    assert_eq!(admin.get(&format!("/v1/keys/{id}"))["last_used_at"].is_string(), true);
+    assert!(admin.get(&format!("/v1/keys/{id}"))["last_used_at"].is_string());
     let unused = admin.get("/v1/keys?never_used=true");
     assert_eq!(unused["items"], json!([]));
 }
@@ -353,11 +353,7 @@ fn no_key_stands_in_any_file_log_metric_or_answer() {
     let imported = "MARKED-imported-0123456789abcdef";
     let line = format!("{{\"name\":\"imported\",\"key\":\"{imported}\",\"client\":\"shop\"}}\n");
     let bearer = format!("Bearer {}", admin.token());
-    let fields = [
-        ("host", "localhost"),
-        ("authorization", bearer.as_str()),
-        ("content-type", "application/x-ndjson"),
-    ];
+    let fields = [("host", "localhost"), ("authorization", bearer.as_str()), ("content-type", "application/x-ndjson")];
     assert_eq!(request(gateway.admin(), "POST", "/v1/imports", &fields, line.as_bytes()).json()["imported"], 1);
     let wrong = "MARKED-wrong-0123456789abcdefghi";
     for secret in [&made, &rotated, chosen, imported] {

@@ -96,7 +96,11 @@ fn a_holder_replaces_the_key() {
     let large = "x".repeat(5_000);
     let answer = ask(&gateway, "POST", "/-/rotate", &[("x-api-key", &second)], &large);
     report.equal("a large body", answer.verdict(), "413 body_too_large".to_owned());
-    report.equal("nothing of it happened", admin.get(&format!("/v1/keys/{id}"))["secrets"].as_array().map(Vec::len), Some(2));
+    report.equal(
+        "nothing of it happened",
+        admin.get(&format!("/v1/keys/{id}"))["secrets"].as_array().map(Vec::len),
+        Some(2),
+    );
 
     let third = ask(&gateway, "POST", "/-/rotate", &[("x-api-key", &second)], "").json();
     report.equal("without a word a day is given", &third["old_secret"]["grace_seconds"], &json!(86_400));
@@ -129,7 +133,8 @@ fn publishable_keys_and_keys_of_files_may_ask_and_no_more_and_off_means_off() {
     );
     let gateway = Gateway::before(&origin, &yaml);
     let admin = Admin::of(&gateway);
-    let body = json!({ "name": "shown to browsers", "type": "publishable", "client": { "id": "web", "client_type": "app" } });
+    let body =
+        json!({ "name": "shown to browsers", "type": "publishable", "client": { "id": "web", "client_type": "app" } });
     let made = admin.post("/v1/keys", &body);
     let publishable = made["secret"].as_str().expect("shown once");
     let mut report = Report::new();

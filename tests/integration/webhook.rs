@@ -1,7 +1,7 @@
 //! Somebody is told of changes of keys: signed, in order, again until it was heard, and never on the path of a change.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -38,7 +38,8 @@ fn every_change_is_told_and_signed() {
     admin.revoke(&id);
     let told = receiver.wait_for(7);
     let mut report = Report::new();
-    let kinds: Vec<String> = told.iter().map(|told| message(told)["type"].as_str().unwrap_or_default().into()).collect();
+    let kinds: Vec<String> =
+        told.iter().map(|told| message(told)["type"].as_str().unwrap_or_default().into()).collect();
     for kind in
         ["client.created", "key.created", "key.rotated", "key.disabled", "key.enabled", "key.changed", "key.revoked"]
     {
@@ -66,9 +67,7 @@ fn every_change_is_told_and_signed() {
     ids.sort();
     ids.dedup();
     report.equal("ids", ids.len(), told.len());
-    wait::until("nothing to wait", || {
-        (gateway.metric("keygate_webhook_waiting", &[]) == 0.0).then_some(())
-    });
+    wait::until("nothing to wait", || (gateway.metric("keygate_webhook_waiting", &[]) == 0.0).then_some(()));
     report.holds(
         "metrics",
         "count what was delivered",

@@ -300,7 +300,7 @@ fn rotation(secrets: &[SecretRow], now: Timestamp) -> Option<Rotation> {
     Some(Rotation {
         is_pending: newest.state == SecretState::Pending,
         ends_at: old.iter().filter_map(|secret| secret.valid_until).max().map(time),
-        old_still_used: old.iter().any(|secret| was_used(secret)),
+        old_still_used: old.iter().any(was_used),
     })
 }
 

@@ -4,8 +4,10 @@
 //! leaves few keys, they are taken and sorted; if every one leaves many, the list is walked in its order until the page is
 //! full, which is soon then.
 //!
-//! Words are kept in an index of their own, beside the keys. Large imports are indexed afterwards, in small steps
-//! ([`Writer::index_words`]); until then the newest keys are looked through one by one.
+//! Words are kept in an index of their own, beside the keys. The rarest word of a search finds the keys, and each key that
+//! was found is looked at with all of them: an index of beginnings is slow where a beginning is that of a million words.
+//! Large imports are indexed afterwards, in small steps ([`Writer::index_words`]); until then the newest keys are looked
+//! through one by one.
 
 use std::fmt::Write as _;
 
@@ -57,15 +59,15 @@ fn number(value: i64) -> Box<dyn ToSql> {
     Box::new(value)
 }
 
-/// One way to find keys: what an index is asked, and the same as a condition on each key.
+/// One way to find keys: what an index is asked, unless it is known to find many, and the same as a condition on each key.
 struct Probe {
-    numbers: (String, Vec<Box<dyn ToSql>>),
+    numbers: Option<(String, Vec<Box<dyn ToSql>>)>,
     condition: (String, Vec<Box<dyn ToSql>>),
 }
 
 impl Probe {
     fn new(numbers: &str, condition: &str, values: impl Fn() -> Vec<Box<dyn ToSql>>) -> Self {
-        Self { numbers: (numbers.to_owned(), values()), condition: (condition.to_owned(), values()) }
+        Self { numbers: Some((numbers.to_owned(), values())), condition: (condition.to_owned(), values()) }
     }
 }
 
@@ -116,14 +118,34 @@ fn words_of(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
-/// What the index is asked for words, each of which begins a word of the key.
-fn match_text(words: &[String]) -> Option<String> {
-    let words: Vec<String> =
-        words.iter().flat_map(|word| words_of(word).collect::<Vec<_>>()).map(|word| format!("\"{word}\"*")).collect();
-    (!words.is_empty()).then(|| words.join(" "))
+/// The words of a search.
+fn search_words(filter: &KeyFilter) -> Vec<String> {
+    let mut words: Vec<String> = filter.words.iter().flat_map(|word| words_of(word).collect::<Vec<_>>()).collect();
+    words.sort();
+    words.dedup();
+    words
 }
 
-/// The words under which a key is found. Its id is one word; names with underscores are found by each of their parts too.
+/// Whether each word begins a word of the key, or its id.
+fn has_words(detail: &KeyDetail, words: &[String]) -> bool {
+    if words.is_empty() {
+        return true;
+    }
+    let id = detail.key.id.as_str().to_lowercase();
+    let held: Vec<String> = words_of(&indexed_text(detail)).collect();
+    words.iter().all(|word| id.starts_with(word) || held.iter().any(|held| held.starts_with(word)))
+}
+
+/// What holds, at least, for each key that a word finds, with its values.
+fn word_condition(word: &str) -> (String, Vec<Box<dyn ToSql>>) {
+    let (within, beginning) = (format!("%{word}%"), format!("{word}%"));
+    let condition = "(k.name LIKE ? OR k.id LIKE ? OR k.description LIKE ? OR c.id LIKE ? OR c.name LIKE ? OR c.tenant LIKE ? \
+         OR EXISTS (SELECT 1 FROM secrets s WHERE s.key = k.number AND s.mask LIKE ?))";
+    let values = [&within, &beginning, &within, &within, &within, &within, &within];
+    (condition.to_owned(), values.into_iter().map(|value| text(value)).collect())
+}
+
+/// The words under which a key is found. Names with underscores are found by each of their parts too.
 fn indexed_text(detail: &KeyDetail) -> String {
     let client = &detail.client.client;
     let last_four = detail.current().map_or("", |secret| secret.mask.rsplit('…').next().unwrap_or_default());
@@ -131,7 +153,7 @@ fn indexed_text(detail: &KeyDetail) -> String {
     let description = detail.key.description.as_deref().unwrap_or_default();
     let names = [detail.key.name.as_str(), client.id.as_str(), &client.name, tenant, description].join(" ");
     let parts = if names.contains('_') { names.replace('_', " ") } else { String::new() };
-    [names.as_str(), &parts, detail.key.id.as_str(), last_four].join(" ")
+    [names.as_str(), &parts, last_four].join(" ")
 }
 
 impl Reader<'_> {
@@ -158,7 +180,7 @@ impl Reader<'_> {
         let Some(conditions) = self.conditions(filter, now)? else {
             return Ok(Some(Page { items: Vec::new(), next: None }));
         };
-        let list = Listing { conditions: &conditions, order, descending };
+        let list = Listing { conditions: &conditions, words: search_words(filter), order, descending };
         let mut found = Vec::new();
         let starts_in_nulls = after.as_ref().is_some_and(|cursor| cursor.is_null);
         if !starts_in_nulls {
@@ -183,9 +205,9 @@ impl Reader<'_> {
         }
         let mut is_narrow = false;
         for probe in self.probes(filter, now)? {
-            if !is_narrow {
-                let query = format!("{} LIMIT {}", probe.numbers.0, FEW + 1);
-                let values: Vec<&dyn ToSql> = probe.numbers.1.iter().map(|value| &**value).collect();
+            if let Some((query, values)) = probe.numbers.filter(|_| !is_narrow) {
+                let query = format!("{query} LIMIT {}", FEW + 1);
+                let values: Vec<&dyn ToSql> = values.iter().map(|value| &**value).collect();
                 let numbers = self.numbers(&query, &values)?;
                 if numbers.is_empty() {
                     return Ok(None);
@@ -206,24 +228,7 @@ impl Reader<'_> {
     /// The conditions that an index can answer, the sharpest first.
     fn probes(&self, filter: &KeyFilter, now: Timestamp) -> Result<Vec<Probe>, StoreError> {
         let mut probes = Vec::new();
-        if let Some(wanted) = match_text(&filter.words) {
-            let indexed = self.words_indexed_to()?;
-            let pattern = format!("%{}%", filter.words.join("%").replace('\\', ""));
-            probes.push(Probe {
-                numbers: (
-                    "SELECT rowid FROM key_words WHERE key_words MATCH ? UNION ALL SELECT number FROM keys WHERE number > ? \
-                     AND (name LIKE ? OR id LIKE ?)"
-                        .to_owned(),
-                    vec![text(&wanted), number(indexed), text(&pattern), text(&pattern)],
-                ),
-                condition: (
-                    "(EXISTS (SELECT 1 FROM key_words w WHERE w.key_words MATCH ? AND w.rowid = k.number) OR \
-                     (k.number > ? AND (k.name LIKE ? OR k.id LIKE ?)))"
-                        .to_owned(),
-                    vec![text(&wanted), number(indexed), text(&pattern), text(&pattern)],
-                ),
-            });
-        }
+        self.word_probes(filter, &mut probes)?;
         if let Some(client) = &filter.client {
             let values = || vec![text(client.as_str())];
             probes.push(Probe::new(
@@ -240,7 +245,7 @@ impl Reader<'_> {
             ));
         }
         let of_clients = |condition: &str| {
-            format!("SELECT k.number FROM clients c JOIN keys k ON k.client = c.number WHERE {condition}")
+            format!("SELECT k.number FROM clients c CROSS JOIN keys k ON k.client = c.number WHERE {condition}")
         };
         let at = || vec![number(now.as_millis())];
         match filter.status {
@@ -289,6 +294,47 @@ impl Reader<'_> {
             probes.push(Probe::new(&of_clients("c.client_type = ?"), "c.client_type = ?", values));
         }
         Ok(probes)
+    }
+
+    /// One probe for each word of a search; what is whole and rare first, what would find too many left out.
+    fn word_probes(&self, filter: &KeyFilter, probes: &mut Vec<Probe>) -> Result<(), StoreError> {
+        let indexed = self.words_indexed_to()?;
+        let mut ranked = Vec::new();
+        for word in search_words(filter) {
+            let whole = self.numbers(
+                &format!("SELECT rowid FROM key_words WHERE key_words MATCH ?1 LIMIT {}", FEW + 1),
+                &[&format!("\"{word}\"")],
+            )?;
+            let is_asked = whole.len() <= FEW && word.chars().nth(1).is_some();
+            ranked.push((!is_asked, whole.is_empty(), std::cmp::Reverse(word.chars().count()), word));
+        }
+        ranked.sort();
+        for (is_left_out, _, _, word) in ranked {
+            let condition = word_condition(&word);
+            if is_left_out {
+                probes.push(Probe { numbers: None, condition });
+                continue;
+            }
+            // Ids are found by their own index, which knows them as they are written.
+            let end = format!("{word}\u{10ffff}");
+            let mut query = Sql::default();
+            query.push("SELECT rowid FROM key_words WHERE key_words MATCH ?", vec![text(&format!("\"{word}\"*"))]);
+            for spelling in filter.words.iter().filter(|spelling| spelling.to_lowercase() == word) {
+                query.push(
+                    " UNION ALL SELECT number FROM keys WHERE id >= ? AND id < ?",
+                    vec![text(spelling), text(&format!("{spelling}\u{10ffff}"))],
+                );
+            }
+            query.push(" UNION ALL SELECT number FROM keys WHERE id >= ? AND id < ?", vec![text(&word), text(&end)]);
+            query.push(
+                " UNION ALL SELECT k.number FROM keys k CROSS JOIN clients c ON c.number = k.client WHERE k.number > ? AND ",
+                vec![number(indexed)],
+            );
+            let (text, values) = word_condition(&word);
+            query.push(&text, values);
+            probes.push(Probe { numbers: Some((query.text, query.values)), condition });
+        }
+        Ok(())
     }
 
     /// The conditions that are looked at key by key.
@@ -385,15 +431,23 @@ impl Reader<'_> {
                 format!("k.number {direction}")
             }
         };
-        let _ = write!(sql.text, " ORDER BY {order} LIMIT {limit}");
+        let _ = write!(sql.text, " ORDER BY {order}");
+        if list.words.is_empty() {
+            let _ = write!(sql.text, " LIMIT {limit}");
+        }
         values.extend(own.iter().map(|value| &**value));
         let mut statement = self.connection.prepare_cached(&sql.text)?;
         let mut rows = statement.query(&*values)?;
         let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
+        while found.len() < limit
+            && let Some(row) = rows.next()?
+        {
             let (key, client) = keys::detail(row)?;
             let secrets = self.secrets(key.number)?;
-            found.push(KeyDetail { key, client, secrets });
+            let detail = KeyDetail { key, client, secrets };
+            if has_words(&detail, &list.words) {
+                found.push(detail);
+            }
         }
         Ok(found)
     }
@@ -412,7 +466,7 @@ impl Reader<'_> {
         let revoked = count("SELECT count(*) FROM keys WHERE revoked_at IS NOT NULL", &[])?;
         let disabled = count(
             "SELECT count(*) FROM (SELECT number FROM keys WHERE active = 0 AND revoked_at IS NULL UNION \
-             SELECT k.number FROM clients c JOIN keys k ON k.client = c.number WHERE c.active = 0 AND k.revoked_at IS NULL)",
+             SELECT k.number FROM clients c CROSS JOIN keys k ON k.client = c.number WHERE c.active = 0 AND k.revoked_at IS NULL)",
             &[],
         )?;
         const GOOD: &str = "k.revoked_at IS NULL AND k.active = 1 AND c.active = 1";
@@ -462,6 +516,7 @@ impl Reader<'_> {
 /// A list of keys.
 struct Listing<'f> {
     conditions: &'f Sql,
+    words: Vec<String>,
     order: KeyOrder,
     descending: bool,
 }

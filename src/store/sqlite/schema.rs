@@ -102,7 +102,7 @@ CREATE UNIQUE INDEX secrets_digest ON secrets (digest, scheme);
 CREATE INDEX secrets_ending ON secrets (valid_until) WHERE valid_until IS NOT NULL;
 
 CREATE VIRTUAL TABLE key_words USING fts5 (
-    words, content = '', contentless_delete = 1, detail = none, tokenize = "unicode61 tokenchars '_'"
+    words, content = '', contentless_delete = 1, detail = none, tokenize = "unicode61 remove_diacritics 0 tokenchars '_'"
 );
 
 CREATE TABLE usage (
