@@ -167,6 +167,10 @@ impl Upkeep {
         while began.elapsed() < TICK {
             let has_more = self.management.inner.store.write(now(), |writer| writer.index_words(INDEXED_IN_ONE_GO))?;
             if !has_more {
+                if imported_at != i64::MIN {
+                    self.management.inner.imported_at.store(i64::MIN, Ordering::Relaxed);
+                    self.management.inner.store.rest()?;
+                }
                 break;
             }
         }

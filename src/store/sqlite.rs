@@ -34,8 +34,8 @@ use crate::keys::Timestamp;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections that are kept for reading.
 const KEPT_READERS: usize = 4;
-/// Memory for pages, in KiB: of the one that writes, and of each that reads.
-const WRITER_CACHE_KIB: i64 = 16 << 10;
+/// Memory for pages, in KiB: of the one that writes, as far as it is needed, and of each that reads.
+const WRITER_CACHE_KIB: i64 = 64 << 10;
 const READER_CACHE_KIB: i64 = 2 << 10;
 
 /// Where a store is.
@@ -162,6 +162,14 @@ impl Store {
         let connection = self.lock();
         let version: i64 = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
         Ok(std::mem::replace(seen, version) != version)
+    }
+
+    /// Gives memory for pages back, after much was written.
+    ///
+    /// # Errors
+    /// The store cannot be used.
+    pub fn rest(&self) -> Result<(), StoreError> {
+        Ok(self.lock().execute_batch("PRAGMA shrink_memory")?)
     }
 
     /// Writes a copy of the store, as it is at this moment, to a file that is not there yet. Whoever changes keys

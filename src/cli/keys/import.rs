@@ -15,7 +15,7 @@ use super::super::{FAILED, Output, USAGE, count, fail, print_json, print_line};
 use crate::admin::ImportRow;
 
 /// Lines that are sent at once, and their bytes.
-const LINES: usize = 20_000;
+const LINES: usize = 50_000;
 const BYTES: usize = 16 << 20;
 /// In a dry run keys that stand twice are found only if they are sent together.
 const DRY_LINES: usize = 250_000;
