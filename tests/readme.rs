@@ -2,13 +2,15 @@
 //!
 //! The commands of `README.md` are typed, in their order, into one shell in a directory that holds the `gateway.yaml` of this
 //! repository, and the answers must be the ones that are shown there. `docs/HTTP.md` must list every status and code that
-//! there is, `docs/SECURITY.md` must name tests that exist.
+//! there is, `docs/KEYS.md` every code of the admin API, `docs/SECURITY.md` must name tests that exist.
 //!
 //! Ports are free ones, so that this can run beside everything else: they are put into commands and taken out of answers.
 //! Only `cargo run --release` is not typed: the binary that was built for this test is started in its place.
 
 #[path = "readme/http.rs"]
 mod http;
+#[path = "readme/keys.rs"]
+mod keys;
 #[path = "readme/page.rs"]
 mod page;
 #[path = "readme/security.rs"]
@@ -33,10 +35,14 @@ fn service(command: &str, ports: &Ports) -> Option<Vec<String>> {
     if command == "cargo run --release" {
         return Some(Vec::new());
     }
-    let url = command.strip_prefix("keygate run --upstream ")?;
-    let [listen, admin] = ["127.0.0.1:8080", "127.0.0.1:9090"].map(|shown| ports.real(shown).to_string());
-    let words = ["run", "--upstream", url, "--listen", &listen, "--admin", &admin];
-    Some(words.map(str::to_owned).into())
+    let words = command.strip_prefix("keygate ").filter(|words| words.starts_with("run "))?;
+    let mut words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    if words.iter().any(|word| word == "--upstream") {
+        for (flag, shown) in [("--listen", "127.0.0.1:8080"), ("--admin", "127.0.0.1:9090")] {
+            words.extend([flag.to_owned(), ports.real(shown).to_string()]);
+        }
+    }
+    Some(words)
 }
 
 #[test]
