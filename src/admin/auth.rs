@@ -1,10 +1,10 @@
 //! Who asks: a token over the network, or this machine's own command line.
 //!
 //! Tokens are compared by their digests, each in constant time. Whoever shows too many wrong ones from one address is not
-//! heard for a while, right ones included: a guess then costs time, not only luck. The local socket is not affected, so that
-//! nobody is locked out of their own machine.
+//! heard for a while, right ones included: a guess then costs time, not only luck. A token that was good from that address
+//! before stays heard, or a neighbour could lock an operator out; and so does the local socket.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -63,7 +63,19 @@ pub(super) async fn authenticate(State(context): State<Context>, mut request: Re
 }
 
 fn by_token(context: &Context, request: &Request, address: IpAddr) -> Result<Actor, Problem> {
-    if let Some(seconds) = context.throttle.blocked_for(address, Instant::now()) {
+    let mut values = request.headers().get_all(AUTHORIZATION).iter();
+    let (value, has_more) = (values.next(), values.next().is_some());
+    if value.is_none() {
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "token_missing",
+            "show an admin token: `Authorization: Bearer <token>`; `keygate admin-token create` makes one",
+        ));
+    }
+    let token = value.filter(|_| !has_more).and_then(|value| bearer(value.as_bytes()));
+    let held = token.and_then(|token| context.management.authenticate(&Secret::borrowed(token), now()));
+    let is_known = held.as_ref().is_some_and(|held| context.throttle.knows(address, &held.name));
+    if let Some(seconds) = context.throttle.blocked_for(address, Instant::now()).filter(|_| !is_known) {
         return Err(Problem {
             retry_after_seconds: Some(seconds),
             ..Problem::new(
@@ -73,19 +85,6 @@ fn by_token(context: &Context, request: &Request, address: IpAddr) -> Result<Act
             )
         });
     }
-    let mut values = request.headers().get_all(AUTHORIZATION).iter();
-    let token = match (values.next(), values.next()) {
-        (Some(value), None) => bearer(value.as_bytes()),
-        (None, _) => {
-            return Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "token_missing",
-                "show an admin token: `Authorization: Bearer <token>`; `keygate admin-token create` makes one",
-            ));
-        }
-        _ => None,
-    };
-    let held = token.and_then(|token| context.management.authenticate(&Secret::borrowed(token), now()));
     let Some(held) = held else {
         context.throttle.note_failure(address, Instant::now());
         context.metrics.admin_token_refused();
@@ -95,6 +94,9 @@ fn by_token(context: &Context, request: &Request, address: IpAddr) -> Result<Act
             "this is no admin token that is good; those of API keys are none",
         ));
     };
+    if !is_known {
+        context.throttle.note_success(address, &held.name);
+    }
     if let Some(id) = &held.id
         && context.throttle.is_use_to_be_noted(id, Instant::now())
     {
@@ -119,6 +121,8 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     failures: Mutex<HashMap<IpAddr, Failures>>,
+    /// Where which token was good.
+    known: Mutex<HashSet<(IpAddr, String)>>,
     noted: Mutex<HashMap<String, Instant>>,
 }
 
@@ -149,6 +153,20 @@ impl Throttle {
             }
             None => None,
         }
+    }
+
+    /// Whether a token of this name was good from there before.
+    fn knows(&self, address: IpAddr, token: &str) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.contains(&(network_of(address), token.to_owned()))
+    }
+
+    fn note_success(&self, address: IpAddr, token: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_ADDRESSES {
+            known.clear();
+        }
+        known.insert((network_of(address), token.to_owned()));
     }
 
     fn note_failure(&self, address: IpAddr, at: Instant) {

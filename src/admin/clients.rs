@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Context;
 use super::body::{Answer, IfMatch, Json, Path, Query, Versioned, blocking};
-use super::keys::{Reason, ReasonParameter};
+use super::keys::{Reason, ReasonParameter, check_part};
 use super::problem::Problem;
 use super::shape::{
     Client, ClientPage, CreateClient, DeletedClient, EditClient, OwnerList, OwnerSummary, RemovedOwner,
@@ -43,10 +43,7 @@ pub(super) async fn list_clients(
     State(context): State<Context>,
     Query(asked): Query<ListClients>,
 ) -> Result<Answer<ClientPage>, Problem> {
-    if asked.limit.is_some_and(|limit| !(1..=200).contains(&limit)) {
-        let detail = "a part holds 1 to 200".to_owned();
-        return Err(Problem::unreadable("/limit".to_owned(), "parameter_invalid", detail));
-    }
+    check_part(asked.limit, asked.q.as_deref())?;
     let page = blocking(move || {
         let filter = ClientFilter {
             words: asked.q.iter().flat_map(|text| text.split_whitespace()).take(10).map(str::to_owned).collect(),

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Context;
 use super::body::{Answer, Query, blocking};
-use super::keys::ListKeys;
+use super::keys::{ListKeys, check_part};
 use super::problem::Problem;
 use super::shape::{Key, Permissions, Preset, time};
 use crate::keys::Timestamp;
@@ -134,10 +134,7 @@ pub(super) async fn list_audit(
     State(context): State<Context>,
     Query(asked): Query<ListAudit>,
 ) -> Result<Answer<AuditPage>, Problem> {
-    if asked.limit.is_some_and(|limit| !(1..=200).contains(&limit)) {
-        let detail = "a part holds 1 to 200".to_owned();
-        return Err(Problem::unreadable("/limit".to_owned(), "parameter_invalid", detail));
-    }
+    check_part(asked.limit, None)?;
     let filter = asked.filter()?;
     let page = blocking(move || {
         let part = Asked { cursor: asked.cursor.as_deref(), limit: asked.limit.unwrap_or(50) };

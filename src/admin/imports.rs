@@ -9,7 +9,7 @@ use super::Context;
 use super::body::{Answer, Query, blocking, media_type, message, read};
 use super::problem::{PartError, Problem};
 use super::shape::ImportRow;
-use crate::management::{Actor, Fault, ImportLine, RefusedLine};
+use crate::management::{Actor, Fault, ImportLine, Refused, RefusedLine};
 
 /// The largest body.
 const MAX_BODY: usize = 64 << 20;
@@ -71,8 +71,8 @@ pub(super) async fn import_keys(
 ) -> Result<Answer<ImportReport>, Problem> {
     let (parts, body) = request.into_parts();
     let media_type = media_type(&parts.headers);
-    let parse = match media_type.as_deref() {
-        Some("application/x-ndjson" | "application/jsonl") => lines_of_json,
+    let parse: fn(&[u8], usize) -> Lines = match media_type.as_deref() {
+        Some("application/x-ndjson" | "application/jsonl") => |bytes, before| Ok(lines_of_json(bytes, before)),
         Some("text/csv") => lines_of_csv,
         _ => {
             return Err(Problem::new(
@@ -89,7 +89,7 @@ pub(super) async fn import_keys(
     }
     let bytes = read(body, MAX_BODY).await?;
     let report = blocking(move || {
-        let lines = parse(&bytes, asked.first_line.unwrap_or(1).saturating_sub(1));
+        let lines = parse(&bytes, asked.first_line.unwrap_or(1).saturating_sub(1)).map_err(Refused::Invalid)?;
         drop(bytes);
         context.management.import(&actor, lines, &source, asked.dry_run.unwrap_or(false))
     })
@@ -110,6 +110,8 @@ pub(super) async fn import_keys(
 }
 
 type Line = Result<ImportLine, RefusedLine>;
+/// Lines, or what is wrong with all of them.
+type Lines = Result<Vec<Line>, Vec<Fault>>;
 
 fn lines_of_json(bytes: &[u8], before: usize) -> Vec<Line> {
     let is_blank = |line: &[u8]| line.iter().all(u8::is_ascii_whitespace);
@@ -126,12 +128,17 @@ fn lines_of_json(bytes: &[u8], before: usize) -> Vec<Line> {
         .collect()
 }
 
-fn lines_of_csv(bytes: &[u8], before: usize) -> Vec<Line> {
+fn lines_of_csv(bytes: &[u8], before: usize) -> Lines {
     let counted = |line: usize| before.saturating_add(line);
-    ImportRow::of_csv(bytes)
+    let lines: Vec<Line> = ImportRow::of_csv(bytes)
         .map(|(line, row)| match row {
             Ok(row) => row.read(counted(line)),
             Err(refused) => Err(RefusedLine { line: counted(line), ..refused }),
         })
-        .collect()
+        .collect();
+    match lines.as_slice() {
+        // The first line names the columns: without them nothing can be read.
+        [Err(only)] if only.line == counted(1) => Err(only.faults.clone()),
+        _ => Ok(lines),
+    }
 }

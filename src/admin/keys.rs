@@ -101,10 +101,7 @@ impl ListKeys {
             let detail = "a number of days is 36500 at most".to_owned();
             return Err(Problem::unreadable(String::new(), "parameter_invalid", detail));
         }
-        if self.limit.is_some_and(|limit| !(1..=200).contains(&limit)) {
-            let detail = "a part holds 1 to 200".to_owned();
-            return Err(Problem::unreadable("/limit".to_owned(), "parameter_invalid", detail));
-        }
+        check_part(self.limit, self.q.as_deref())?;
         Ok(KeyFilter {
             words: self.q.iter().flat_map(|text| text.split_whitespace()).take(10).map(str::to_owned).collect(),
             client,
@@ -132,6 +129,19 @@ impl ListKeys {
         };
         (order, self.descending.unwrap_or(descending))
     }
+}
+
+/// What is wrong with the size of a part, or with words.
+pub(super) fn check_part(limit: Option<usize>, words: Option<&str>) -> Result<(), Problem> {
+    if limit.is_some_and(|limit| !(1..=200).contains(&limit)) {
+        let detail = "a part holds 1 to 200".to_owned();
+        return Err(Problem::unreadable("/limit".to_owned(), "parameter_invalid", detail));
+    }
+    if words.is_some_and(|words| words.chars().count() > 200) {
+        let detail = "words have 200 characters at most".to_owned();
+        return Err(Problem::unreadable("/q".to_owned(), "parameter_invalid", detail));
+    }
+    Ok(())
 }
 
 /// List keys

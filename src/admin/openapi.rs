@@ -33,7 +33,7 @@ use super::{Context, clients, exports, imports, keys, system, tokens};
         (name = "admin tokens", description = "Who may use this API"),
         (name = "gateway", description = "The gateway itself")
     ),
-    components(schemas(Problem))
+    components(schemas(Problem, keys::Sort, clients::OwnerWord, clients::OwnersKeys))
 )]
 struct Frame;
 
@@ -118,6 +118,13 @@ pub fn document() -> Value {
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
         }
     });
+    // An export is all there is.
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (_, path) in paths.filter(|(path, _)| path.starts_with("/v1/export/")) {
+        if let Some(parameters) = path["get"]["parameters"].as_array_mut() {
+            parameters.retain(|parameter| parameter["name"] != "limit" && parameter["name"] != "cursor");
+        }
+    }
     let operations = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for (method, operation) in operations.filter_map(Value::as_object_mut).flatten() {
         let mut statuses = vec!["400", "401", "403", "404", "429", "503"];

@@ -203,11 +203,14 @@ async fn without_a_good_token_nothing_is_answered_but_the_document() {
 async fn wrong_tokens_are_counted_and_their_sender_is_not_heard_for_a_while() {
     let desk = Desk::new();
     let good = desk.token("ops", Role::Admin);
+    assert_eq!(desk.with_token(Method::GET, "/v1/whoami", &good).send().await.status, 200);
     for _ in 0..10 {
         let reply = desk.with_token(Method::GET, "/v1/whoami", "kg_admin_wrong").send().await;
         assert_eq!(reply.status, 401);
     }
-    let reply = desk.with_token(Method::GET, "/v1/whoami", &good).send().await;
+    let late = desk.token("late", Role::Admin);
+    assert_eq!(desk.with_token(Method::GET, "/v1/whoami", &good).send().await.status, 200, "it was good before");
+    let reply = desk.with_token(Method::GET, "/v1/whoami", &late).send().await;
     assert_eq!(reply.code(), (429, "too_many_failures".to_owned()));
     assert!(reply.headers.contains_key("retry-after"));
     let elsewhere = desk
@@ -405,11 +408,13 @@ async fn what_is_sent_wrong_is_told_part_by_part_and_not_repeated() {
 #[tokio::test]
 async fn parameters_and_paths_that_are_wrong_are_refused() {
     let desk = Desk::new();
+    let too_long = format!("/v1/keys?q={}", "x".repeat(201));
     for (method, target, status, code) in [
         (Method::GET, "/v1/keys?limit=0", 400, "parameter_invalid"),
         (Method::GET, "/v1/keys?limit=201", 400, "parameter_invalid"),
         (Method::GET, "/v1/keys?limit=x", 400, "parameter_invalid"),
         (Method::GET, "/v1/keys?colour=red", 400, "parameter_invalid"),
+        (Method::GET, too_long.as_str(), 400, "parameter_invalid"),
         (Method::GET, "/v1/keys?cursor=nonsense", 400, "cursor_invalid"),
         (Method::GET, "/v1/keys?status=odd", 400, "parameter_invalid"),
         (Method::GET, "/v1/keys?unused_for_days=99999999", 400, "parameter_invalid"),
@@ -606,6 +611,8 @@ async fn keys_come_in_by_the_thousand_and_bad_lines_are_told() {
     assert_eq!(imports["items"].as_array().unwrap().len(), 1, "one record for all of it");
 
     let digest = KeyDigest::sha256(&Secret::borrowed(b"known-to-others-0123456789"));
+    let headless = desk.ask(Method::POST, "/v1/imports").body("text/csv", "one,two\n1,2\n").send().await;
+    assert_eq!(headless.code(), (422, "invalid_request".to_owned()));
     let csv = format!("name,digest,client\nold,{digest},c1\n");
     let report = desk.ask(Method::POST, "/v1/imports").body("text/csv", csv).send().await.json();
     assert_eq!(report["imported"], 1, "{report}");
