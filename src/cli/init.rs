@@ -75,6 +75,9 @@ upstreams:
 key_prefixes:
   - { prefix: @PREFIX@, type: secret }
 
+# Keys that come and go are kept in a store, one file: `keygate keys create` makes them then, docs/KEYS.md tells the rest.
+# keys: { store: keygate.db }
+
 # Who may call. Only digests stand here: `keygate hash --generate` makes a key and the digest line for it.
 clients:
   - id: first-client

@@ -162,3 +162,45 @@ fn an_upstream_over_tls_is_checked_against_its_authority() {
     }
     report.equal("the plain upstream was never asked", upstream.requests().len(), 0);
 }
+
+#[test]
+fn operators_speak_tls_where_that_is_asked_for_and_nothing_else() {
+    let origin = Origin::start();
+    let one = Certificate::of(&["admin.test"]);
+    let gateway = Gateway::with(
+        r#"
+admin: { address: 127.0.0.1:0, tls: { certificate: one.pem, key: one.key } }
+keys: { store: keys.db }
+upstreams: { api: { url: "{{origin}}" } }
+endpoints: [ { name: all, path: /, upstream: api, api_key: required } ]
+"#,
+    )
+    .origin(&origin)
+    .file("one.pem", &one.certificate)
+    .file("one.key", &one.key)
+    .start();
+    let address = gateway.admin_over_tls();
+    let token = wait::until("the first token", || gateway.stdout().lines().next().map(str::to_owned));
+    let bearer = format!("Bearer {token}");
+    let ask = |certificate: &Certificate| {
+        let config = client_config(&[certificate], &["h2", "http/1.1"]);
+        let mut handshake = connect(address, "admin.test", &config).expect("a handshake");
+        assert_eq!(handshake.protocol.as_deref(), Some("http/1.1"), "HTTP/2 is not spoken to operators");
+        let fields = [("host", "localhost"), ("authorization", bearer.as_str())];
+        handshake.caller.call("GET", "/v1/whoami", &fields, b"")
+    };
+    assert_eq!(ask(&one).json()["role"], "admin");
+    let mut plain = super::support::Caller::connect(address);
+    plain.send("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let answer = String::from_utf8_lossy(&plain.read_to_end()).into_owned();
+    assert!(!answer.contains("HTTP/1.1"), "in clear text nothing is answered: {answer}");
+    let two = Certificate::of(&["admin.test"]);
+    gateway.replace("one.key", &two.key);
+    gateway.replace("one.pem", &two.certificate);
+    gateway.signal("HUP");
+    wait::until("the new certificate", || {
+        let config = client_config(&[&two], &["http/1.1"]);
+        connect(address, "admin.test", &config).is_ok().then_some(())
+    });
+    assert_eq!(ask(&two).status, 200);
+}

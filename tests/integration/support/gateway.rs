@@ -76,6 +76,7 @@ impl Builder {
             origins: self.origins,
             addresses: Vec::new(),
             admin: None,
+            admin_over_tls: None,
             child: None,
             stdout: Arc::default(),
             stderr: Arc::default(),
@@ -116,6 +117,7 @@ pub struct Gateway {
     origins: BTreeMap<String, String>,
     addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
+    admin_over_tls: Option<SocketAddr>,
     child: Option<Child>,
     stdout: Arc<Mutex<Vec<u8>>>,
     stderr: Arc<Mutex<Vec<u8>>>,
@@ -141,6 +143,7 @@ impl Gateway {
             origins: BTreeMap::new(),
             addresses: Vec::new(),
             admin: None,
+            admin_over_tls: None,
             child: None,
             stdout: Arc::default(),
             stderr: Arc::default(),
@@ -182,7 +185,8 @@ impl Gateway {
         self.child = Some(child);
         let banner = wait::within(wait::DEADLINE, || {
             let banner = Banner::read(&self.stderr());
-            let is_whole = !banner.listening.is_empty() && (banner.admin.is_some() || !wants_admin);
+            let has_admin = banner.admin.is_some() || banner.admin_over_tls.is_some();
+            let is_whole = !banner.listening.is_empty() && (has_admin || !wants_admin);
             if is_whole {
                 return Some(Ok(banner));
             }
@@ -190,7 +194,10 @@ impl Gateway {
             child.try_wait().ok().flatten().map(Err)
         });
         match banner {
-            Some(Ok(banner)) => (self.addresses, self.admin) = (banner.listening, banner.admin),
+            Some(Ok(banner)) => {
+                (self.addresses, self.admin) = (banner.listening, banner.admin);
+                self.admin_over_tls = banner.admin_over_tls;
+            }
             Some(Err(status)) => panic!("it ended at once with {status}:\n{}{}", self.stdout(), self.stderr()),
             None => panic!("no start lines in {:?}:\n{}", wait::DEADLINE, self.stderr()),
         }
@@ -222,6 +229,11 @@ impl Gateway {
     /// Where the admin listener is.
     pub fn admin(&self) -> SocketAddr {
         self.admin.expect("this gateway has an admin listener")
+    }
+
+    /// Where the admin listener is, if it speaks TLS.
+    pub fn admin_over_tls(&self) -> SocketAddr {
+        self.admin_over_tls.expect("this gateway has an admin listener with TLS")
     }
 
     /// The process.
@@ -371,6 +383,7 @@ fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) {
 struct Banner {
     listening: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
+    admin_over_tls: Option<SocketAddr>,
 }
 
 impl Banner {
@@ -383,6 +396,7 @@ impl Banner {
             let Some(address) = address_of(url) else { continue };
             match first {
                 "listening" => banner.listening.push(address),
+                "admin" if url.starts_with("https:") => banner.admin_over_tls = Some(address),
                 "admin" => banner.admin = Some(address),
                 _ => {}
             }
@@ -434,8 +448,11 @@ mod tests {
     fn addresses_are_read_from_the_start_lines() {
         let text = "keygate 0.1.0\n\n  listening  http://127.0.0.1:8080\n  listening  https://0.0.0.0:8443  (public)\n  admin      http://127.0.0.1:9090\nlistening  http://127.0.0.1:1";
         let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
-        let expected =
-            Banner { listening: vec![at("127.0.0.1:8080"), at("127.0.0.1:8443")], admin: Some(at("127.0.0.1:9090")) };
+        let expected = Banner {
+            listening: vec![at("127.0.0.1:8080"), at("127.0.0.1:8443")],
+            admin: Some(at("127.0.0.1:9090")),
+            admin_over_tls: None,
+        };
         assert_eq!(Banner::read(text), expected, "the last line is not whole yet");
     }
 
