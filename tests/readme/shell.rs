@@ -31,7 +31,8 @@ fn without_settings(mut command: Command) -> Command {
 /// A gateway in the background, with what it has said on both streams; stopped when dropped.
 pub(crate) struct Background {
     child: Child,
-    said: Arc<Mutex<String>>,
+    words: Arc<Mutex<String>>,
+    data: Arc<Mutex<String>>,
 }
 
 impl Background {
@@ -42,10 +43,10 @@ impl Background {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let said = Arc::default();
-        collect(child.stdout.take().expect("it was piped"), &said);
-        collect(child.stderr.take().expect("it was piped"), &said);
-        let gateway = Self { child, said };
+        let (words, data) = (Arc::default(), Arc::default());
+        collect(child.stderr.take().expect("it was piped"), &words);
+        collect(child.stdout.take().expect("it was piped"), &data);
+        let gateway = Self { child, words, data };
         let began = Instant::now();
         while TcpStream::connect(address).is_err() || !gateway.said().contains("Ctrl-C") {
             assert!(began.elapsed() < DEADLINE, "nobody listens at {address}:\n{}", gateway.said());
@@ -54,8 +55,10 @@ impl Background {
         gateway
     }
 
+    /// Its words, then its data: on a terminal they come in any order.
     pub(crate) fn said(&self) -> String {
-        self.said.lock().expect("nobody panics with it").clone()
+        let text = |stream: &Mutex<String>| stream.lock().expect("nobody panics with it").clone();
+        text(&self.words) + &text(&self.data)
     }
 }
 
