@@ -77,6 +77,7 @@ fn decide(snapshot: &Arc<Snapshot>, keys: &KeyTable, headers: &HeaderMap, path: 
         peer_address: address,
         client_address: address,
         is_secure: true,
+        gate: None,
     };
     matches!(black_box(admit(black_box(&head), snapshot, keys, now, &mut ())), Ok(Admitted::Forward(_)))
 }

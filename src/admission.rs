@@ -15,7 +15,7 @@ mod rejection;
 #[cfg(test)]
 mod tests;
 
-pub use head::{RequestHead, requested_host};
+pub use head::{Gate, RequestHead, requested_host};
 pub use permit::{CredentialUse, Permit};
 pub use rejection::{Refused, Rejection};
 
@@ -25,8 +25,11 @@ use http::{Method, header};
 
 use crate::authentication::{KeyFault, authenticate};
 use crate::client::User;
-use crate::credential::{Credential, CredentialSource, Extracted, Extractor, MalformedCredential, OtherAuthorization};
-use crate::keys::{ApiKey, KeyTable, TableEntry, Timestamp};
+use crate::credential::{
+    Credential, CredentialSource, Extracted, Extractor, KeyDigest, KeyText, MalformedCredential, OtherAuthorization,
+    Secret,
+};
+use crate::keys::{ApiKey, KeyTable, SecretTag, TableEntry, Timestamp};
 use crate::policy::{Caller, Facts, Policy, TenantBinding};
 use crate::routing::{CanonicalPath, Endpoint, NoMatch, PathPattern, Rule, RuleRef};
 use crate::snapshot::Snapshot;
@@ -113,6 +116,9 @@ pub fn admit<T: Trace>(
 
     let extracted =
         endpoint.extractor.extract(head.headers).map_err(|fault| refused(Rejection::CredentialMalformed(fault)))?;
+    if let Some(gate) = head.gate {
+        pass(gate, &extracted).map_err(&refused)?;
+    }
     let shown = identify(&endpoint.extractor, &extracted, keys, snapshot, now, rule.policy.public)
         .map_err(|refused| Refused { rule: Some(reference), ..refused })?;
     trace.credential(shown.source.map(|index| endpoint.extractor.sources()[index].label()));
@@ -202,7 +208,8 @@ fn identify(
         && other.as_ref().is_some_and(|other| other.owner.is_some())
         && let Some(bearer_source) = extractor.sources().iter().position(|s| *s == CredentialSource::Bearer)
     {
-        let entry = authenticate(bearer, keys, environment, now).map_err(|fault| rejected(fault, bearer_source))?;
+        let entry =
+            authenticate(bearer, keys, environment, now).map_err(|fault| rejected(fault, bearer_source, bearer))?;
         return Ok(Shown {
             entry: Some(entry),
             source: Some(bearer_source),
@@ -217,7 +224,7 @@ fn identify(
         Err((KeyFault::Unknown, _)) if *may_be_foreign && is_public => {
             return Ok(Shown { entry: None, source: None, credential_use: CredentialUse::AuthorizationIsNotOurs });
         }
-        Err(fault) => return Err(rejected(fault, *source)),
+        Err(fault) => return Err(rejected(fault, *source, secret)),
     };
     let authorization_is_ours = match other {
         None => is_bearer,
@@ -238,14 +245,33 @@ fn identify(
     })
 }
 
+/// Asks whether the table may be asked for what was shown. Somebody else's token beside a key is not what is guessed.
+fn pass(gate: &dyn Gate, extracted: &Extracted<'_>) -> Result<(), Rejection> {
+    let bearer = match &extracted.authorization {
+        OtherAuthorization::Bearer { secret, has_our_prefix } if *has_our_prefix || extracted.credential.is_none() => {
+            Some(secret)
+        }
+        _ => None,
+    };
+    let shown = extracted.credential.as_ref().map(|credential| &credential.secret);
+    if shown.into_iter().chain(bearer).all(|secret| gate.may_ask(secret)) {
+        Ok(())
+    } else {
+        Err(Rejection::TooManyFailures)
+    }
+}
+
 /// What stands in `Authorization` besides the credential.
 struct Other {
     owner: Option<ApiKey>,
     has_our_prefix: bool,
 }
 
-fn rejected((fault, key): (KeyFault, Option<ApiKey>), source: usize) -> Refused {
-    Refused { key, source: Some(source), ..Rejection::KeyRejected(fault).into() }
+fn rejected((fault, key): (KeyFault, Option<ApiKey>), source: usize, secret: &Secret<'_>) -> Refused {
+    // One that was made by keygate holds more chance than anybody can guess: it was somebody's, or is another gateway's.
+    let may_be_guessed = fault == KeyFault::Unknown && !KeyText::is_whole(secret.expose());
+    let guess = may_be_guessed.then(|| SecretTag::of(&KeyDigest::blake3(secret)));
+    Refused { key, source: Some(source), guess, ..Rejection::KeyRejected(fault).into() }
 }
 
 /// A true preflight: `OPTIONS` with an origin and the method it asks about (Fetch standard, section 3.2.2).

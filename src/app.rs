@@ -26,7 +26,7 @@ use crate::admin::{AdminApi, LocalSocket, Reload};
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
 use crate::credential::Secret;
 use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
-use crate::gateway::{Gateway, Holders, KeyUsage, Shared, cut_withdrawn};
+use crate::gateway::{Gateway, Guesses, Holders, KeyUsage, Shared, cut_withdrawn};
 use crate::keys::KeyTable;
 use crate::management::{Management, Refused, Upkeep};
 use crate::ops::{self, Ops};
@@ -261,6 +261,7 @@ pub fn run(
         deprecations: Default::default(),
         faults: Default::default(),
         holders: Holders::new(management.clone()),
+        guesses: Guesses::new(settings.limits.rejected_keys),
     });
     let drain = Drain::new();
     let connections = connection_settings(&settings);

@@ -228,6 +228,7 @@ fn verdict(rejection: &Rejection, key: Option<&ApiKey>) -> String {
                 format!("key `{}` is good in `{of}` only", key.id)
             }
         },
+        Rejection::TooManyFailures => "too many keys that are not good came from this address".to_owned(),
         Rejection::IdentityMalformed => "the headers that name the end user are malformed".to_owned(),
         Rejection::Denied(denial) => match denial {
             Denial::CredentialMissing => "a key is needed and none is shown".to_owned(),
@@ -286,6 +287,7 @@ fn remedy(rejection: &Rejection, key: Option<&ApiKey>, rule: Option<&Rule>, snap
         Rejection::KeyRejected(KeyFault::Disabled | KeyFault::ClientDisabled) => {
             "set `active: true` on the key and on its client".to_owned()
         }
+        Rejection::TooManyFailures => "wait; `limits.rejected_keys` says how many there may be in a minute".to_owned(),
         Rejection::KeyRejected(_) => "use the key's current secret, or change the times it is good for".to_owned(),
         Rejection::Denied(denial) => match denial {
             Denial::CredentialMissing => "show a key, or write `public: true` if anybody may call".to_owned() + &here,

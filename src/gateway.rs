@@ -9,6 +9,7 @@
 
 mod cors;
 mod fault_log;
+mod guesses;
 mod holder;
 mod record;
 mod request_id;
@@ -26,7 +27,7 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
-use crate::admission::{Admitted, Permit, Preflight, Refused, Rejection, RequestHead, admit, requested_host};
+use crate::admission::{Admitted, Gate, Permit, Preflight, Refused, Rejection, RequestHead, admit, requested_host};
 use crate::body::Body;
 use crate::forward::{ForwardError, Forwarder, Outgoing};
 use crate::keys::{KeyTable, Timestamp};
@@ -38,6 +39,8 @@ use crate::telemetry::metrics::WorkerMetrics;
 use crate::upstream::UpstreamKind;
 
 pub use fault_log::FaultLog;
+pub use guesses::Guesses;
+use guesses::{Debt, SpentGate};
 pub use holder::Holders;
 use record::{CountedBody, Record, RecordedBody};
 use request_id::{RequestId, RequestIds};
@@ -60,6 +63,8 @@ pub struct Shared {
     pub faults: FaultLog,
     /// Answers holders of keys that ask about them.
     pub holders: Holders,
+    /// How many keys that are not good an address may show.
+    pub guesses: Guesses,
 }
 
 /// Remembers which client types were seen using a deprecated credential source, so that each is logged once.
@@ -206,7 +211,7 @@ impl Gateway {
                 // A tunnel outlives its request. If the key was revoked while the upstream thought it over, the tunnel is
                 // not among those that were cut: judge once more, now that it is.
                 let current = self.worker.shared.snapshot.load();
-                if let Err(refused) = self.judge(parts, &host, peer, &current, seen, SystemTime::now()) {
+                if let Err(refused) = self.judge(parts, &host, peer, &current, seen, SystemTime::now(), None) {
                     let shared = &self.worker.shared;
                     cut_withdrawn(
                         std::slice::from_ref(self.worker.forwarder.streams()),
@@ -230,9 +235,25 @@ impl Gateway {
         seen: &Seen,
         record: &mut Record,
     ) -> Result<Admitted, Refused> {
-        let admitted = self.judge(parts, host, peer, snapshot, seen, record.at());
+        let guesses = &self.worker.shared.guesses;
+        let debt = guesses.debt(seen.client_address, record.started());
+        let gate = SpentGate { guesses, keys: &self.worker.shared.keys, address: seen.client_address };
+        let gate = matches!(debt, Debt::Spent(_)).then_some(&gate as &dyn Gate);
+        let admitted = self.judge(parts, host, peer, snapshot, seen, record.at(), gate);
         record.decided(&admitted);
         self.note_usage(&admitted, snapshot, record.at());
+        match &admitted {
+            Ok(Admitted::Forward(permit)) if debt != Debt::None => {
+                if let Some(shown) = permit.shown() {
+                    guesses.remember(seen.client_address, shown.secret);
+                }
+            }
+            Err(Refused { guess: Some(guess), .. }) => guesses.charge(seen.client_address, *guess, record.started()),
+            Err(Refused { rejection: Rejection::TooManyFailures, .. }) => {
+                self.worker.metrics.limit_hit("rejected_keys");
+            }
+            _ => {}
+        }
         admitted
     }
 
@@ -262,6 +283,7 @@ impl Gateway {
         snapshot: &Arc<Snapshot>,
         seen: &Seen,
         at: SystemTime,
+        gate: Option<&dyn Gate>,
     ) -> Result<Admitted, Refused> {
         let head = RequestHead {
             method: &parts.method,
@@ -273,6 +295,7 @@ impl Gateway {
             peer_address: peer.address.ip(),
             client_address: seen.client_address,
             is_secure: seen.is_secure,
+            gate,
         };
         admit(&head, snapshot, &self.worker.shared.keys, Timestamp::from(at), &mut ())
     }

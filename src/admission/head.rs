@@ -1,11 +1,13 @@
 //! All that a decision may look at, borrowed from wherever the request came from.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 
 use http::{HeaderMap, Method, Uri, header};
 
 use super::Rejection;
+use crate::credential::Secret;
 
 /// The head of a request and the facts about the connection it came on.
 ///
@@ -30,6 +32,14 @@ pub struct RequestHead<'a> {
     pub client_address: IpAddr,
     /// It came over TLS, as far as we or a trusted proxy can tell.
     pub is_secure: bool,
+    /// What stands before the table, if the address has shown too many keys that were not good.
+    pub gate: Option<&'a dyn Gate>,
+}
+
+/// Says which keys an address may still ask about that has shown too many that were not good.
+pub trait Gate: fmt::Debug {
+    /// Whether the table may be asked for this one.
+    fn may_ask(&self, secret: &Secret<'_>) -> bool;
 }
 
 /// The authority a request is for, as it was sent, and its host: one `Host`, or the target's own authority, and no two that

@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::authentication::KeyFault;
 use crate::credential::MalformedCredential;
-use crate::keys::ApiKey;
+use crate::keys::{ApiKey, SecretTag};
 use crate::policy::Denial;
 use crate::routing::{AmbiguousPath, RuleRef};
 
@@ -31,6 +31,8 @@ pub enum Rejection {
     CredentialMalformed(MalformedCredential),
     /// A key was shown that is not good.
     KeyRejected(KeyFault),
+    /// A key was shown from an address that has shown too many that were not good. It was not looked up.
+    TooManyFailures,
     /// A peer that is trusted to name the end user named one in a form that cannot be passed on.
     IdentityMalformed,
     /// The policy says no.
@@ -65,6 +67,7 @@ impl Rejection {
                 KeyFault::Superseded => "key_superseded",
                 KeyFault::WrongEnvironment => "key_wrong_environment",
             },
+            Self::TooManyFailures => "too_many_failures",
             Self::IdentityMalformed => "identity_malformed",
             Self::Denied(denial) => match denial {
                 Denial::CredentialMissing => "credential_missing",
@@ -96,10 +99,12 @@ pub struct Refused {
     pub key: Option<ApiKey>,
     /// Index of the source it stood in.
     pub source: Option<usize>,
+    /// The secret that was shown, if it is nobody's and may have been guessed.
+    pub guess: Option<SecretTag>,
 }
 
 impl From<Rejection> for Refused {
     fn from(rejection: Rejection) -> Self {
-        Self { rejection, rule: None, key: None, source: None }
+        Self { rejection, rule: None, key: None, source: None, guess: None }
     }
 }

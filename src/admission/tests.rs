@@ -93,6 +93,7 @@ fn decide(rules: &(Arc<Snapshot>, KeyTable), call: &str, fields: &[(&str, &str)]
         peer_address: address,
         client_address: address,
         is_secure: false,
+        gate: None,
     };
     // 2026-01-01T00:00:00Z
     let now = Timestamp::from_millis(1_767_225_600_000);

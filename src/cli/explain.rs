@@ -106,6 +106,7 @@ pub(super) fn explain(arguments: &ExplainArguments) -> u8 {
         peer_address: arguments.from,
         client_address: arguments.from,
         is_secure: arguments.https || listener.is_tls,
+        gate: None,
     };
     let now = Timestamp::from(SystemTime::now());
     let explanation = crate::explain::explain(&head, &Arc::new(loaded.snapshot), &keys, now);

@@ -288,6 +288,11 @@ shape! {
         connections_per_address: Option<NoneOr<At<usize>>>,
         /// Requests at once on one HTTP/2 connection. Default: `100`.
         streams: Option<At<u32>>,
+        /// Different texts that are nobody's key, from one address in a minute (of IPv6: from one /64), or `none`. Beyond
+        /// that keys from there are answered 429 without being looked up, those excepted that were good from there
+        /// meanwhile. Keys that keygate made count as little as those that are known and over. Default: `200`. Behind a
+        /// proxy list it in `trusted_proxies`, or all callers are one address.
+        rejected_keys: Option<NoneOr<At<usize>>>,
     }
     gone { "requests" => NO_RATE_LIMITS, "rate" => NO_RATE_LIMITS }
 }

@@ -85,6 +85,8 @@ pub struct Limits {
     pub connections_per_address: Option<usize>,
     /// Requests at once on one HTTP/2 connection.
     pub streams: u32,
+    /// Requests with a key that is not good, from one address in a minute.
+    pub rejected_keys: Option<u32>,
 }
 
 impl Default for Limits {
@@ -97,6 +99,7 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_address: None,
             streams: 100,
+            rejected_keys: Some(200),
         }
     }
 }

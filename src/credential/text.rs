@@ -91,6 +91,13 @@ impl KeyText {
             && *stated == checksum(body)
     }
 
+    /// Whether a text is a key as made here, with whatever prefix.
+    #[must_use]
+    pub fn is_whole(text: &[u8]) -> bool {
+        let prefix = text.len().saturating_sub(RANDOM_CHARACTERS + CHECKSUM_CHARACTERS);
+        std::str::from_utf8(&text[..prefix]).is_ok_and(|prefix| Self::checksum_is_right(text, prefix))
+    }
+
     /// What may be shown of a key: `mb_live_…a1B2`.
     ///
     /// The prefix is what stands up to the last `_`. Where that or the last four characters would leave fewer than twenty
@@ -134,6 +141,18 @@ mod tests {
 
     fn new(prefix: &str) -> String {
         String::from_utf8(KeyText::generate(prefix).unwrap().expose().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_whole_key_is_known_by_its_form_alone() {
+        for prefix in ["kg_live_", "x", "", "a-b_"] {
+            let key = new(prefix);
+            assert!(KeyText::is_whole(key.as_bytes()), "{key}");
+            let other = if key.ends_with('0') { "1" } else { "0" };
+            let harmed = format!("{}{other}", &key[..key.len() - 1]);
+            assert!(!KeyText::is_whole(harmed.as_bytes()), "{harmed}");
+        }
+        assert!(!KeyText::is_whole(b"") && !KeyText::is_whole(b"guess"));
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl Record {
         self.at
     }
 
+    /// The same, for measuring.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Counts the decision, which has just been made.
     pub(super) fn decided(&mut self, admitted: &Result<Admitted, Refused>) {
         self.decided = Instant::now();

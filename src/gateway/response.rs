@@ -100,6 +100,14 @@ impl Refusal {
             }
             Rejection::CredentialMalformed(fault) => Self::of_malformed(*fault),
             Rejection::KeyRejected(_) => Self::rejected(),
+            Rejection::TooManyFailures => Self {
+                retry_after_seconds: Some(1),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too_many_failures",
+                    "Too many API keys that are not good came from your address. Check your key, and wait before you try again.",
+                )
+            },
             Rejection::IdentityMalformed => Self::new(
                 StatusCode::BAD_REQUEST,
                 "identity_malformed",

@@ -11,6 +11,7 @@ mod cli;
 mod credentials;
 mod forwarding;
 mod framing;
+mod guesses;
 mod http2;
 mod identity_headers;
 mod key_commands;

@@ -67,6 +67,7 @@ fn rejections() -> Vec<Rejection> {
         Rejection::IdentityMalformed => Rejection::IdentityMalformed,
         Rejection::Denied(_) => Rejection::Denied(Denial::ReadOnly),
         Rejection::BodyTooLarge => Rejection::BodyTooLarge,
+        Rejection::TooManyFailures => Rejection::TooManyFailures,
         Rejection::KeysNotLoaded => Rejection::KeysNotLoaded,
     };
     rejections.extend(malformed.into_iter().map(Rejection::CredentialMalformed));
@@ -223,6 +224,7 @@ fn refusals_have_the_statuses_of_the_table() {
         "500 internal_error",
         "503 keys_not_loaded",
         "403 read_only_key",
+        "429 too_many_failures",
         "504 upstream_timeout",
     ];
     assert_eq!(left, expected);

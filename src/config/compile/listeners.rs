@@ -230,6 +230,14 @@ impl Compiler<'_> {
             }
             _ => None,
         };
+        let rejected_keys = match &shape.rejected_keys {
+            None => default.rejected_keys,
+            Some(NoneOr::Value(number)) => {
+                at_least(Some(count(number)), 1, 60_000, "the number of keys that are not good")
+                    .and_then(|number| u32::try_from(number).ok())
+            }
+            Some(NoneOr::None) => None,
+        };
         let streams = shape.streams.as_ref().map(|streams| (streams.at, u64::from(streams.value)));
         let streams =
             at_least(streams, 1, 10_000, "the number of streams").and_then(|streams| u32::try_from(streams).ok());
@@ -245,6 +253,7 @@ impl Compiler<'_> {
             connections: connections.unwrap_or(default.connections),
             connections_per_address: per_address,
             streams: streams.unwrap_or(default.streams),
+            rejected_keys,
         }
     }
 
