@@ -275,6 +275,7 @@ impl Gateway {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the pieces of one request")]
     fn judge(
         &self,
         parts: &Parts,

@@ -17,6 +17,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -48,20 +49,21 @@ pub struct TableEntry {
 
 /// Tells the secrets of one key apart, and is worth nothing elsewhere: the first eight bytes of a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SecretTag(u64);
+pub struct SecretTag(NonZeroU64);
 
 impl SecretTag {
     /// The bytes it is made of.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 8] {
-        self.0.to_le_bytes()
+        self.0.get().to_le_bytes()
     }
 
     /// The tag of a digest.
     #[must_use]
     pub fn of(digest: &KeyDigest) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
-        Self(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+        // Zero is left free, so that to have none takes no room; it shares its place with one.
+        Self(NonZeroU64::new(u64::from_le_bytes([a, b, c, d, e, f, g, h])).unwrap_or(NonZeroU64::MIN))
     }
 }
 
