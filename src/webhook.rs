@@ -38,8 +38,8 @@ use crate::telemetry::metrics::Metrics;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The time for one attempt.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// While one attempt is made, no other process makes it.
-const LEASE: Duration = Duration::from_secs(60);
+/// While one attempt is made, no other process makes it. So long a message waits whose process died in the middle.
+const LEASE: Duration = Duration::from_secs(20);
 /// The waits between attempts; the last one again and again.
 const WAITS: [Duration; 6] = [
     Duration::from_secs(5),
@@ -108,6 +108,7 @@ pub async fn deliver(management: Management, receiver: Arc<ArcSwapOption<Receive
                 Ok(outcome) => outcome,
                 Err(_) => Err(NotTaken::TimedOut),
             };
+            settle(management.clone(), &delivery, outcome.is_ok(), &metrics).await;
             match &outcome {
                 Ok(()) => {
                     metrics.webhook_told("delivered");
@@ -123,7 +124,6 @@ pub async fn deliver(management: Management, receiver: Arc<ArcSwapOption<Receive
                     }
                 }
             }
-            settle(management.clone(), delivery, outcome.is_ok(), &metrics).await;
             if outcome.is_err() {
                 break;
             }
@@ -163,7 +163,7 @@ async fn lease(management: Management, metrics: &Metrics) -> Option<Delivery> {
 }
 
 /// Writes down what came of an attempt.
-async fn settle(management: Management, delivery: Delivery, is_told: bool, metrics: &Metrics) {
+async fn settle(management: Management, delivery: &Delivery, is_told: bool, metrics: &Metrics) {
     let (number, event, id) = (delivery.number, delivery.event.clone(), delivery.id.clone());
     let at = now();
     let age = at.as_millis().saturating_sub(delivery.created_at.as_millis());
