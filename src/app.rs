@@ -32,6 +32,7 @@ use crate::management::{Management, Refused, Upkeep};
 use crate::ops::{self, Ops};
 use crate::reload::{
     CertificateFiles, InForce, Outcome, ReloadHandle, Reloader, Trigger, read_certificates, report_certificates,
+    report_endpoints,
 };
 use crate::server::tls::{self, CertificateError, CertificateResolver};
 use crate::server::{
@@ -44,7 +45,6 @@ use crate::telemetry::access_log::{self, AccessLog, Destination, Format};
 use crate::telemetry::health::{Health, ReloadOutcome};
 use crate::telemetry::metrics::{Metrics, WorkerMetrics};
 use crate::telemetry::redact::Masks;
-use crate::upstream::UpstreamKind;
 use crate::webhook::{self, Receiver};
 
 /// Between the signal to stop and the closing of listeners: time for a load balancer to read that we are not ready.
@@ -204,7 +204,7 @@ pub fn run(
         store: settings.store.clone(),
         first_secret,
     };
-    metrics.set_endpoints(started.endpoints);
+    report_endpoints(&metrics, &loaded.snapshot);
     // The table holds what a verdict needs. A million records would otherwise be kept until the end.
     let copier = keys::Copier::start(management.clone(), metrics.clone()).map_err(StartError::system("thread"))?;
     copier.copy((std::mem::take(&mut loaded.clients), std::mem::take(&mut loaded.keys)));
@@ -213,7 +213,12 @@ pub fn run(
     health.keys_loaded();
     let snapshot = Arc::new(CurrentSnapshot::new(loaded.snapshot));
 
-    let forwarding = ForwardSettings { off_limits: own_addresses, ..ForwardSettings::default() };
+    let forwarding = ForwardSettings {
+        off_limits: Arc::clone(&own_addresses),
+        exchange_time: settings.timeouts.exchange,
+        ..ForwardSettings::default()
+    };
+    let checks = Arc::clone(&forwarding.checks);
     let forwarders: Vec<(Forwarder, WorkerMetrics)> = bound
         .iter()
         .map(|_| {
@@ -278,6 +283,10 @@ pub fn run(
         workers.push(worker);
     }
 
+    let checking = {
+        let snapshot = Arc::clone(&snapshot);
+        checks.run(move || snapshot.load().router.upstreams(), own_addresses, metrics.clone())
+    };
     let reload = reload_on_demand(reloads.clone());
     let delivery = webhook::deliver(management.clone(), webhook, metrics.clone());
     let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone());
@@ -297,6 +306,7 @@ pub fn run(
         .build()
         .map_err(StartError::system("runtime"))?;
     runtime.spawn(delivery);
+    runtime.spawn(checking);
     let outcome = runtime.block_on(background.run(operators, started, announce, workers));
     upkeep.stop();
     // A name that is still being looked up is not waited for.
@@ -478,9 +488,8 @@ async fn resolve_again_and_again(snapshot: Arc<CurrentSnapshot>) {
 
 /// Looks the names of upstreams up again. A name that cannot be looked up keeps the addresses it had.
 async fn resolve_again(snapshot: &CurrentSnapshot) {
-    for endpoint in snapshot.load().router.endpoints() {
-        let UpstreamKind::Http(servers) = &endpoint.upstream.kind else { continue };
-        for server in servers {
+    for upstream in snapshot.load().router.upstreams() {
+        for server in upstream.servers() {
             if server.authority.parse::<SocketAddr>().is_ok() {
                 continue;
             }

@@ -11,6 +11,7 @@
 //! Deliberately absent: any decision about the caller, caching, HTTP/2 to upstreams, and a proxy's `Via`.
 
 mod balance;
+mod checks;
 mod chunked;
 mod connection;
 mod error;
@@ -34,6 +35,7 @@ use http::{HeaderValue, Response, StatusCode, request as http_request};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
+pub use checks::Checks;
 pub use error::{BadResponse, ForwardError, RequestBodyError};
 pub use open::{OpenStreams, Registered};
 pub use upgrade::Tunnels;
@@ -43,7 +45,7 @@ use crate::body::Body;
 use crate::echo;
 use crate::server::Peer;
 use crate::telemetry::metrics::WorkerMetrics;
-use crate::upstream::{Server, UpstreamKind};
+use crate::upstream::{Capacities, Full, Server, Upstream, UpstreamKind};
 use balance::{Balance, Candidate};
 use connection::Connection;
 use exchange::{Exchange, ExchangeRules};
@@ -65,11 +67,23 @@ pub struct ForwardSettings {
     /// Our own addresses for operators, as they are bound. No request is forwarded there, whatever an upstream's name
     /// resolves to and whatever a reload says.
     pub off_limits: Arc<[SocketAddr]>,
+    /// The time from the moment a request is passed on to the end of its answer; none by default.
+    pub exchange_time: Option<Duration>,
+    /// How many requests each upstream is busy with.
+    pub capacities: Arc<Capacities>,
+    /// Which servers do not answer their checks.
+    pub checks: Arc<Checks>,
 }
 
 impl Default for ForwardSettings {
     fn default() -> Self {
-        Self { max_response_head: 64 * 1024, off_limits: Arc::default() }
+        Self {
+            max_response_head: 64 * 1024,
+            off_limits: Arc::default(),
+            exchange_time: None,
+            capacities: Arc::default(),
+            checks: Arc::default(),
+        }
     }
 }
 
@@ -226,6 +240,14 @@ impl Forwarder {
         async move {
             let shared = &*self.shared;
             let upstream = &permit.endpoint().upstream;
+            let mut place = match upstream.capacity(&shared.settings.capacities) {
+                None => None,
+                Some(capacity) => Some(Box::pin(capacity.enter(upstream.concurrency)).await.map_err(|Full| {
+                    shared.metrics.limit_hit("upstream_requests");
+                    ForwardError::Busy
+                })?),
+            };
+            let until = shared.settings.exchange_time.map(|time| Instant::now() + time);
             let mut stale = None;
             loop {
                 let Connected { candidate, lane, mut connection, since } = self.connect(permit, servers, stale).await?;
@@ -240,6 +262,8 @@ impl Forwarder {
                     response: permit.endpoint().response_timeout.unwrap_or(upstream.timeouts.response),
                     asked_upgrade: plan.upgrade.is_some(),
                     begun: since,
+                    until,
+                    place: place.take(),
                 };
                 let mut exchange = Exchange::new(connection, sending, rules);
                 let outcome = poll_fn(|context| exchange.poll_head(context)).await;
@@ -250,7 +274,7 @@ impl Forwarder {
                 };
                 if is_stale {
                     shared.metrics.upstream_retry(&upstream.name);
-                    body = exchange.into_body();
+                    (body, place) = exchange.into_body();
                     stale = Some(candidate);
                     continue;
                 }
@@ -292,7 +316,7 @@ impl Forwarder {
         while tried.len() < MAX_SERVERS_TRIED {
             let now = Instant::now();
             let may_reuse = again.is_none();
-            let picked = again.take().or_else(|| shared.balance.pick(upstream, servers, &tried, now, &shared.metrics));
+            let picked = again.take().or_else(|| shared.pick(upstream, servers, &tried, now));
             let Some(candidate) = picked else { break };
             let tls = candidate.server.tls.as_ref();
             let lane = shared.transport.lane(candidate.address, tls);
@@ -353,6 +377,18 @@ struct Connected<'u> {
 }
 
 impl Shared {
+    /// The server to ask, other than those that were tried.
+    fn pick<'u>(
+        &self,
+        upstream: &Upstream,
+        servers: &'u [Server],
+        tried: &[SocketAddr],
+        now: Instant,
+    ) -> Option<Candidate<'u>> {
+        let is_down = |address| self.settings.checks.is_down(upstream, address);
+        self.balance.pick(upstream, servers, tried, is_down, now, &self.metrics)
+    }
+
     fn sweep(&self) {
         let now = Instant::now();
         self.transport.sweep(now);

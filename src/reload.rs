@@ -225,7 +225,6 @@ impl Reloader {
         let mut changed = self.keys.restrict(&loaded.keys);
         (self.keys_changed)();
         let (generation, digest) = (loaded.snapshot.generation, loaded.snapshot.content_digest.clone());
-        let endpoints = loaded.snapshot.router.endpoints().len();
         let difference = endpoint_changes(&before, &loaded.snapshot);
         self.masks.set(loaded.issuing.prefixes.iter().map(|entry| &*entry.prefix));
         self.snapshot.publish(loaded.snapshot);
@@ -235,12 +234,13 @@ impl Reloader {
 
         self.health.published(generation, &digest, SystemTime::now());
         self.health.reload_finished(ReloadOutcome::Applied, SystemTime::now());
-        self.metrics.set_endpoints(endpoints);
+        let in_force = self.snapshot.load();
+        report_endpoints(&self.metrics, &in_force);
         for line in problem_lines(&loaded.warnings) {
             tracing::warn!("{line}");
         }
         (self.applied)(InForce {
-            snapshot: self.snapshot.load(),
+            snapshot: Arc::clone(&in_force),
             clients: loaded.clients,
             keys: loaded.keys,
             issuing: loaded.issuing,
@@ -249,7 +249,7 @@ impl Reloader {
         tracing::info!(
             generation,
             digest = %&digest[..digest.len().min(12)],
-            endpoints,
+            endpoints = in_force.router.endpoints().len(),
             keys.added = changed.added,
             keys.changed = changed.changed,
             keys.removed = changed.removed,
@@ -291,6 +291,15 @@ pub fn report_certificates(metrics: &Metrics, listeners: &[CertificateFiles]) {
         ends.push((name, i64::try_from(seconds).unwrap_or(i64::MAX)));
     }
     metrics.set_certificates(ends.iter().map(|(name, seconds)| (name.as_str(), *seconds)));
+}
+
+/// Tells the metrics what is in force.
+pub fn report_endpoints(metrics: &Metrics, snapshot: &Snapshot) {
+    let upstreams = snapshot.router.upstreams();
+    let servers = upstreams
+        .iter()
+        .flat_map(|upstream| upstream.servers().iter().map(|server| (&*upstream.name, &*server.authority)));
+    metrics.set_endpoints(snapshot.router.endpoints().len(), servers);
 }
 
 /// Waits for a pause in file events; true if the thread should end. Other triggers are put back in the queue.

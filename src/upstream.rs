@@ -1,12 +1,16 @@
-//! A service we call: where it is, and how long we wait for it. A value; it opens nothing.
+//! A service we call: where it is, how long we wait for it, and how much it is asked at once. It opens nothing.
+
+mod capacity;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use rustls_pki_types::ServerName;
+
+pub use capacity::{Capacities, Capacity, Full, Place};
 
 /// An upstream by name, as endpoints refer to it.
 #[derive(Debug)]
@@ -26,6 +30,46 @@ pub struct Upstream {
     pub max_idle: usize,
     /// When a server that fails is left alone, and for how long.
     pub ejection: Ejection,
+    /// How many requests it gets at once.
+    pub concurrency: Concurrency,
+    /// How servers are asked whether they are well; `None` if they are not.
+    pub health_check: Option<HealthCheck>,
+    /// Its places, once they were looked for; see [`Upstream::capacity`].
+    pub places: OnceLock<Arc<Capacity>>,
+}
+
+impl Upstream {
+    /// An upstream to which everything applies that holds where the configuration says nothing.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, kind: UpstreamKind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            host: HostRule::Preserve,
+            timeouts: UpstreamTimeouts::default(),
+            idle_timeout: Duration::from_secs(4),
+            max_idle: 256,
+            ejection: Ejection::default(),
+            concurrency: Concurrency::default(),
+            health_check: None,
+            places: OnceLock::new(),
+        }
+    }
+
+    /// Its servers; none if it is no service of others.
+    #[must_use]
+    pub fn servers(&self) -> &[Server] {
+        match &self.kind {
+            UpstreamKind::Http(servers) => servers,
+            UpstreamKind::Echo | UpstreamKind::SelfService => &[],
+        }
+    }
+
+    /// The places of this upstream, `None` if it has no bound. They are looked for among `all` once.
+    pub fn capacity(&self, all: &Capacities) -> Option<&Capacity> {
+        let most = self.concurrency.max_requests?;
+        Some(self.places.get_or_init(|| all.of(&self.name, most)))
+    }
 }
 
 /// What kind of service an upstream is.
@@ -93,6 +137,17 @@ pub struct UpstreamTimeouts {
     pub tunnel: Duration,
 }
 
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            response: Duration::from_secs(30),
+            body: Duration::from_secs(30),
+            tunnel: Duration::from_secs(3600),
+        }
+    }
+}
+
 /// When a failing server is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ejection {
@@ -103,4 +158,42 @@ pub struct Ejection {
     pub duration: Duration,
     /// The longest ejection.
     pub at_most: Duration,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self { failures: 3, duration: Duration::from_secs(10), at_most: Duration::from_secs(300) }
+    }
+}
+
+/// How many requests an upstream gets at once, from all workers together. Upgraded connections do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Requests whose answer is not over; `None` for no bound.
+    pub max_requests: Option<u32>,
+    /// Requests that wait for their turn beyond that.
+    pub queue: u32,
+    /// How long each of them waits.
+    pub queue_time: Duration,
+}
+
+impl Default for Concurrency {
+    fn default() -> Self {
+        Self { max_requests: Some(10_000), queue: 1000, queue_time: Duration::from_secs(1) }
+    }
+}
+
+/// How a server is asked whether it is well: a GET that must be answered with 2xx or 3xx.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Path and query of the request.
+    pub target: Box<str>,
+    /// Between two of them to the same address.
+    pub interval: Duration,
+    /// For the connection and the head of the answer.
+    pub timeout: Duration,
+    /// So many good answers in a row, and the address is asked again.
+    pub healthy: u32,
+    /// So many bad ones in a row, and it is left alone.
+    pub unhealthy: u32,
 }

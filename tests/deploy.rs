@@ -73,9 +73,8 @@ fn every_metric() -> Metrics {
     metrics.set_webhook_waiting(3);
     metrics.admin_request(200);
     metrics.admin_token_refused();
-    metrics.set_endpoints(1);
+    metrics.set_endpoints(1, [("backend", "10.0.0.1:80")]);
     metrics.set_certificates([("api.example.com", 1_900_000_000)]);
-    metrics.set_servers([("backend", "10.0.0.1:80")]);
     metrics
         .set_access_log(AccessLog::open(Destination::Off, Format::Json, Masks::default()).expect("off is always had"));
     let worker = metrics.worker();

@@ -14,7 +14,7 @@ pub(crate) use endpoint::{
     ConstructWord, CorsShape, DetailWord, EndpointShape, ErrorsShape, FormatWord, RequiredShape, RouteShape, Rules,
     TenantShape,
 };
-pub(crate) use upstream::{EjectionShape, HostShape, ServersShape, UpstreamShape};
+pub(crate) use upstream::{EjectionShape, HealthCheckShape, HostShape, ServersShape, UpstreamShape};
 
 use std::borrow::Cow;
 
@@ -312,6 +312,9 @@ shape! {
         body: Option<Span>,
         /// For a caller to take the next piece of a response. Default: `30s`.
         write: Option<Span>,
+        /// From the moment a request is passed on to the end of its answer, or `none`. Upgraded connections are not meant.
+        /// Default: `none`, since answers may be long; the times between pieces and the least rate hold all the same.
+        exchange: Option<NoneOr<Span>>,
         /// For requests in flight when the program is told to stop. Default: `30s`.
         drain: Option<Span>,
     }

@@ -119,6 +119,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// For a caller to take the next piece of a response.
     pub write: Duration,
+    /// From the moment a request is passed on to the end of its answer.
+    pub exchange: Option<Duration>,
     /// For requests in flight when the program is told to stop.
     pub drain: Duration,
 }
@@ -132,6 +134,7 @@ impl Default for Timeouts {
             age: Duration::from_secs(3600),
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
+            exchange: None,
             drain: Duration::from_secs(30),
         }
     }

@@ -1,11 +1,13 @@
 //! Which server is asked next.
 //!
 //! [`Balance::pick`] goes round the addresses of an upstream's servers. A server that fails several times in a row is left
-//! alone for a while ([`Balance::failed`]); then it is asked again, and one more failure is enough to leave it alone for
-//! twice as long. One answer makes it whole ([`Balance::answered`]). If all are left alone, the one whose time ends soonest
-//! is asked all the same: a guess is better than a certain 503.
+//! alone for a while ([`Balance::failed`]); then it is asked again, now and then, and one more failure is enough to leave
+//! it alone for twice as long. With each answer it is asked more often, until it takes its turn like the others
+//! ([`Balance::answered`]): a server that has just come back is not met by all that was waiting for it. If all are left
+//! alone, the one whose time ends soonest is asked all the same: a guess is better than a certain 503. The same holds for
+//! servers that fail their checks.
 //!
-//! What is known of an address is kept over reloads. Nothing here asks a server anything by itself.
+//! What is known of an address is kept over reloads. Nothing here asks a server anything by itself; [`super::checks`] does.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,6 +22,9 @@ use crate::upstream::{Ejection, Server, Upstream};
 
 /// What is known of an address that has not failed for so long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
+/// So many answers make a server whole that has come back. After the first of its turns it lets as many pass, after each
+/// answer one less.
+const RETURN_STEPS: u32 = 8;
 
 /// The state of one worker.
 #[derive(Default)]
@@ -37,7 +42,26 @@ struct Failing {
     failures: u32,
     ejections: u32,
     ejected_until: Option<Instant>,
+    /// It has come back, and not whole yet.
+    returning: Option<Returning>,
     failed_at: Instant,
+}
+
+#[derive(Debug)]
+struct Returning {
+    answers: u32,
+    /// Turns to let pass before the next one it takes.
+    skips: u32,
+}
+
+/// Whether an address takes its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Takes,
+    /// It is another's turn, if there is another.
+    LetsPass,
+    /// It is left alone until then.
+    AloneUntil(Instant),
 }
 
 /// A server, and which of its addresses to use.
@@ -50,12 +74,13 @@ pub(super) struct Candidate<'u> {
 }
 
 impl Balance {
-    /// The server to ask, other than those that were tried. `None` if there is no other.
+    /// The server to ask, other than those that were tried. `None` if there is no other. Those that are down come last.
     pub(super) fn pick<'u>(
         &self,
         upstream: &Upstream,
         servers: &'u [Server],
         tried: &[SocketAddr],
+        is_down: impl Fn(SocketAddr) -> bool,
         now: Instant,
         metrics: &WorkerMetrics,
     ) -> Option<Candidate<'u>> {
@@ -77,18 +102,26 @@ impl Balance {
         let turn = self.next_turn(&upstream.name).checked_rem(candidates.len())?;
         candidates.rotate_left(turn);
         candidates.retain(|candidate| !tried.contains(&candidate.address));
-        if self.failing_count.load(Ordering::Relaxed) == 0 {
-            return candidates.first().copied();
+        let mut others = Vec::new();
+        if upstream.health_check.is_some() {
+            (others, candidates) = candidates.into_iter().partition(|candidate| is_down(candidate.address));
         }
-        let mut soonest: Option<(Instant, Candidate<'u>)> = None;
+        if self.failing_count.load(Ordering::Relaxed) == 0 {
+            return candidates.first().or(others.first()).copied();
+        }
+        // One that has just come back is better than one that is left alone, and that is better than one that is down.
+        let mut fallback: Option<(Instant, Candidate<'u>)> = None;
         for candidate in candidates {
-            match self.ejected_until(upstream, candidate, now, metrics) {
-                None => return Some(candidate),
-                Some(until) if soonest.is_none_or(|(so_far, _)| until < so_far) => soonest = Some((until, candidate)),
-                Some(_) => {}
+            let from = match self.turn(upstream, candidate, now, metrics) {
+                Turn::Takes => return Some(candidate),
+                Turn::LetsPass => now,
+                Turn::AloneUntil(until) => until,
+            };
+            if fallback.is_none_or(|(so_far, _)| from < so_far) {
+                fallback = Some((from, candidate));
             }
         }
-        soonest.map(|(_, candidate)| candidate)
+        fallback.map(|(_, candidate)| candidate).or(others.first().copied())
     }
 
     /// A server gave an answer, whatever it said.
@@ -97,10 +130,18 @@ impl Balance {
             return;
         }
         let mut failing = lock(&self.failing);
-        if let Some(known) = failing.remove(&candidate.address)
-            && known.ejected_until.is_some()
-        {
+        let Some(known) = failing.get_mut(&candidate.address) else { return };
+        if known.ejected_until.take().is_some() {
+            // It was asked for want of another.
             metrics.upstream_ejected(&upstream.name, &candidate.server.authority, false);
+            known.come_back(upstream.ejection);
+        }
+        let is_whole = known.returning.as_mut().is_none_or(|returning| {
+            returning.answers += 1;
+            returning.answers >= RETURN_STEPS
+        });
+        if is_whole {
+            failing.remove(&candidate.address);
         }
         self.failing_count.store(failing.len(), Ordering::Relaxed);
     }
@@ -116,12 +157,14 @@ impl Balance {
             failures: 0,
             ejections: 0,
             ejected_until: None,
+            returning: None,
             failed_at: now,
         });
         known.failures = known.failures.saturating_add(1);
         known.failed_at = now;
         if known.failures >= ejection.failures && known.ejected_until.is_none() {
             known.ejected_until = Some(now + ejection_time(ejection, known.ejections));
+            known.returning = None;
             known.ejections = known.ejections.saturating_add(1);
             metrics.upstream_ejected(&upstream.name, &candidate.server.authority, true);
         }
@@ -152,24 +195,37 @@ impl Balance {
         }
     }
 
-    /// Until when a server is left alone. One whose time is over is taken back, one failure away from the next time.
-    fn ejected_until(
-        &self,
-        upstream: &Upstream,
-        candidate: Candidate<'_>,
-        now: Instant,
-        metrics: &WorkerMetrics,
-    ) -> Option<Instant> {
+    /// Whether a server whose turn it is takes it. One whose time alone is over comes back.
+    fn turn(&self, upstream: &Upstream, candidate: Candidate<'_>, now: Instant, metrics: &WorkerMetrics) -> Turn {
         let mut failing = lock(&self.failing);
-        let known = failing.get_mut(&candidate.address)?;
-        let until = known.ejected_until?;
-        if until > now {
-            return Some(until);
+        let Some(known) = failing.get_mut(&candidate.address) else { return Turn::Takes };
+        if let Some(until) = known.ejected_until {
+            if until > now {
+                return Turn::AloneUntil(until);
+            }
+            known.ejected_until = None;
+            known.come_back(upstream.ejection);
+            metrics.upstream_ejected(&upstream.name, &candidate.server.authority, false);
         }
-        known.ejected_until = None;
-        known.failures = upstream.ejection.failures.saturating_sub(1);
-        metrics.upstream_ejected(&upstream.name, &candidate.server.authority, false);
-        None
+        match &mut known.returning {
+            Some(returning) if returning.skips > 0 => {
+                returning.skips -= 1;
+                Turn::LetsPass
+            }
+            Some(returning) => {
+                returning.skips = RETURN_STEPS.saturating_sub(returning.answers);
+                Turn::Takes
+            }
+            None => Turn::Takes,
+        }
+    }
+}
+
+impl Failing {
+    /// One failure away from being left alone again.
+    fn come_back(&mut self, ejection: Ejection) {
+        self.failures = ejection.failures.saturating_sub(1);
+        self.returning = Some(Returning { answers: 0, skips: 0 });
     }
 }
 
@@ -191,7 +247,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::upstream::{HostRule, UpstreamKind, UpstreamTimeouts};
+    use crate::upstream::{HealthCheck, UpstreamKind};
 
     fn server(addresses: &[&str]) -> Server {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
@@ -206,13 +262,8 @@ mod tests {
     fn upstream(servers: Vec<Server>) -> Upstream {
         let second = Duration::from_secs(1);
         Upstream {
-            name: Arc::from("api"),
-            kind: UpstreamKind::Http(servers.into()),
-            host: HostRule::Preserve,
-            timeouts: UpstreamTimeouts { connect: second, response: second, body: second, tunnel: second },
-            idle_timeout: second,
-            max_idle: 1,
             ejection: Ejection { failures: 2, duration: second, at_most: second * 3 },
+            ..Upstream::new("api", UpstreamKind::Http(servers.into()))
         }
     }
 
@@ -230,7 +281,7 @@ mod tests {
             match verb {
                 "?" => {
                     let tried: Vec<_> = word.split_whitespace().map(address).collect();
-                    let picked = balance.pick(&upstream, servers, &tried, now, &metrics);
+                    let picked = balance.pick(&upstream, servers, &tried, |_| false, now, &metrics);
                     let octet = picked.map(|picked| match picked.address.ip() {
                         std::net::IpAddr::V4(ip) => ip.octets()[3],
                         std::net::IpAddr::V6(_) => 0,
@@ -281,13 +332,63 @@ mod tests {
             ("+ 1000", None),
             ("?", Some(2)),
             ("?", Some(1)),
-            // An answer makes it whole: it takes two failures again.
+            // Until it is whole again one failure is enough, an answer or two notwithstanding.
             (". 1", None),
             ("! 1", None),
+            ("+ 2999", None),
             ("?", Some(2)),
-            ("?", Some(1)),
+            ("?", Some(2)),
         ];
         play(two, &steps);
+    }
+
+    #[test]
+    fn a_server_that_comes_back_is_asked_more_and_more_often() {
+        let two = vec![server(&["10.0.0.1:80", "10.0.0.2:80"])];
+        let mut steps = vec![("! 1", None), ("! 1", None), ("+ 1001", None)];
+        // Its own turns are every second one; of those it takes the first, then one in nine, one in eight and so on.
+        steps.extend([("?", Some(1)), (". 1", None)]);
+        for skips in (2..=RETURN_STEPS).rev() {
+            for _ in 0..skips {
+                steps.extend([("?", Some(2)), ("?", Some(2))]);
+            }
+            steps.extend([("?", Some(2)), ("?", Some(1)), (". 1", None)]);
+        }
+        // It is whole: it takes its turns, and a single failure changes nothing.
+        steps.extend([("?", Some(2)), ("?", Some(1)), ("! 1", None), ("?", Some(2)), ("?", Some(1))]);
+        play(two, &steps);
+    }
+
+    #[test]
+    fn a_server_that_is_down_is_asked_if_all_are() {
+        let mut upstream = upstream(vec![server(&["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])]);
+        upstream.health_check = Some(HealthCheck {
+            target: "/".into(),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            healthy: 1,
+            unhealthy: 1,
+        });
+        let UpstreamKind::Http(servers) = &upstream.kind else { panic!("it is HTTP") };
+        let (balance, metrics) = (Balance::default(), WorkerMetrics::default());
+        let address = |octet: u8| SocketAddr::from(([10, 0, 0, octet], 80));
+        for (down, tried, expected) in [
+            (vec![1, 2], vec![], [3, 3, 3]),
+            (vec![1, 2], vec![3], [1, 2, 1]),
+            (vec![1, 2, 3], vec![], [1, 2, 3]),
+            (vec![], vec![], [1, 2, 3]),
+        ] {
+            let tried: Vec<_> = tried.into_iter().map(address).collect();
+            let picked = expected.map(|_| {
+                let is_down = |one| down.iter().any(|octet| address(*octet) == one);
+                balance.pick(&upstream, servers, &tried, is_down, Instant::now(), &metrics).map(|it| it.address)
+            });
+            let mut seen = picked.to_vec();
+            seen.sort_unstable();
+            let mut expected = expected.map(|octet| Some(address(octet))).to_vec();
+            expected.sort_unstable();
+            assert_eq!(seen, expected, "down {down:?}, tried {tried:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub enum ForwardError {
     /// The upstream has no server to ask.
     #[error("the upstream has no server to ask")]
     NoServer,
+    /// As many requests are under way as the upstream takes, and none ended in time.
+    #[error("the upstream has as many requests as it takes")]
+    Busy,
     /// Nobody listens at the server's address.
     #[error("the server refused the connection")]
     ConnectRefused(#[source] io::Error),
@@ -42,6 +45,9 @@ pub enum ForwardError {
     /// The server stopped taking the request's body.
     #[error("the server did not take the request in time")]
     SendTimeout,
+    /// The time for the whole exchange is over. If the answer had begun, the caller sees a cut answer.
+    #[error("the exchange took too long")]
+    ExchangeTimeout,
     /// The response's body ended before it was complete. The caller sees a cut answer.
     #[error("the server's answer was cut")]
     BodyCut(#[source] Option<io::Error>),
@@ -58,10 +64,12 @@ impl ForwardError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NoServer => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ConnectTimeout | Self::ResponseTimeout | Self::SendTimeout | Self::BodyTimeout => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Self::NoServer | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectTimeout
+            | Self::ResponseTimeout
+            | Self::SendTimeout
+            | Self::ExchangeTimeout
+            | Self::BodyTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::RequestBody(error) => error.status(),
             Self::ConnectRefused(_)
             | Self::ConnectFailed(_)
@@ -77,6 +85,7 @@ impl ForwardError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoServer => "upstream_unavailable",
+            Self::Busy => "upstream_busy",
             Self::ConnectRefused(_) => "upstream_connect_refused",
             Self::ConnectFailed(_) => "upstream_connect_failed",
             Self::ConnectTimeout => "upstream_connect_timeout",
@@ -85,6 +94,7 @@ impl ForwardError {
             Self::BadResponse(_) => "upstream_bad_response",
             Self::ResponseTimeout => "upstream_response_timeout",
             Self::SendTimeout => "upstream_send_timeout",
+            Self::ExchangeTimeout => "upstream_exchange_timeout",
             Self::BodyCut(_) => "upstream_body_cut",
             Self::BodyTimeout => "upstream_body_timeout",
             Self::RequestBody(error) => error.code(),

@@ -27,7 +27,7 @@ use super::response::{ResponseFraming, ResponseHead, read_head, take_head};
 use super::sending::Sending;
 use super::transport::Lane;
 use crate::body::{Body, BodyError};
-use crate::upstream::Upstream;
+use crate::upstream::{Place, Upstream};
 
 /// More interim answers (status 1xx) than this before one answer are taken for an attempt to keep us busy.
 const MAX_INTERIM: u32 = 16;
@@ -58,6 +58,10 @@ pub(super) struct ExchangeRules {
     pub asked_upgrade: bool,
     /// When the connection was there.
     pub begun: Instant,
+    /// When all of it must be over.
+    pub until: Option<Instant>,
+    /// Held as long as the exchange lasts.
+    pub place: Option<Place>,
 }
 
 /// Where in the answer's body the reader stands.
@@ -169,8 +173,12 @@ where
             let since = if self.sending.is_head_only() { self.rules.begun } else { Instant::now() };
             self.deadline = Some(since + self.rules.response);
         }
-        ready!(poll_deadlines(connection, self.deadline, self.sending.deadline(), context));
-        Poll::Ready(Err(if self.sending.is_over() { ForwardError::ResponseTimeout } else { ForwardError::SendTimeout }))
+        ready!(poll_deadlines(connection, [self.deadline, self.sending.deadline(), self.rules.until], context));
+        Poll::Ready(Err(match self.rules.until {
+            Some(until) if until <= Instant::now() => ForwardError::ExchangeTimeout,
+            _ if self.sending.is_over() => ForwardError::ResponseTimeout,
+            _ => ForwardError::SendTimeout,
+        }))
     }
 
     /// Whether the request can be sent again on another connection after this one failed: it was kept from an earlier
@@ -191,9 +199,9 @@ where
             && self.sending.is_head_only()
     }
 
-    /// The caller's body, for another attempt.
-    pub(super) fn into_body(self) -> B {
-        self.sending.into_body()
+    /// The caller's body and the place at the upstream, for another attempt.
+    pub(super) fn into_body(self) -> (B, Option<Place>) {
+        (self.sending.into_body(), self.rules.place)
     }
 
     /// The connection, for a protocol that is not HTTP any more.
@@ -233,6 +241,7 @@ where
     /// Both messages are over, or the answer is: the connection is kept or closed.
     fn finish(&mut self) {
         let Some(connection) = self.connection.take() else { return };
+        self.rules.place = None;
         if self.keeps_alive && self.sending.is_complete() && connection.input.is_empty() {
             self.rules.lane.put(connection, &self.rules.upstream);
         }
@@ -284,24 +293,20 @@ where
         if self.deadline.is_none() {
             self.deadline = Some(Instant::now() + limit);
         }
-        ready!(poll_deadlines(connection, self.deadline, self.sending.deadline(), context));
-        Poll::Ready(Err(ForwardError::BodyTimeout))
+        ready!(poll_deadlines(connection, [self.deadline, self.sending.deadline(), self.rules.until], context));
+        Poll::Ready(Err(match self.rules.until {
+            Some(until) if until <= Instant::now() => ForwardError::ExchangeTimeout,
+            _ => ForwardError::BodyTimeout,
+        }))
     }
 }
 
-/// Ready once the earlier of two deadlines has passed.
-fn poll_deadlines(
-    connection: &mut Connection,
-    one: Option<Instant>,
-    other: Option<Instant>,
-    context: &mut Context<'_>,
-) -> Poll<()> {
-    let earlier = match (one, other) {
-        (Some(one), Some(other)) => one.min(other),
-        (Some(deadline), None) | (None, Some(deadline)) => deadline,
-        (None, None) => return Poll::Pending,
-    };
-    connection.timer.poll_until(earlier, context)
+/// Ready once the earliest of the deadlines has passed.
+fn poll_deadlines(connection: &mut Connection, deadlines: [Option<Instant>; 3], context: &mut Context<'_>) -> Poll<()> {
+    match deadlines.into_iter().flatten().min() {
+        Some(earliest) => connection.timer.poll_until(earliest, context),
+        None => Poll::Pending,
+    }
 }
 
 impl<B> http_body::Body for Exchange<B>

@@ -59,13 +59,11 @@ fn server(address: SocketAddr) -> Server {
 
 fn upstream(servers: Vec<Server>) -> Upstream {
     Upstream {
-        name: Arc::from("orders"),
-        kind: UpstreamKind::Http(servers.into()),
-        host: HostRule::Preserve,
         timeouts: UpstreamTimeouts { connect: DEADLINE, response: DEADLINE, body: DEADLINE, tunnel: DEADLINE },
         idle_timeout: Duration::from_secs(60),
         max_idle: 8,
         ejection: Ejection { failures: 2, duration: Duration::from_secs(60), at_most: Duration::from_secs(60) },
+        ..Upstream::new("orders", UpstreamKind::Http(servers.into()))
     }
 }
 

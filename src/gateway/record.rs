@@ -19,7 +19,7 @@ use super::withdrawal::Withdrawal;
 use super::{Seen, Worker};
 use crate::admission::{Admitted, Permit, Preflight, Refused};
 use crate::body::{Body, BodyError};
-use crate::forward::RequestBodyError;
+use crate::forward::{ForwardError, RequestBodyError};
 use crate::keys::{ApiKey, TableEntry};
 use crate::routing::{Endpoint, RuleRef};
 use crate::server::{Peer, RequestBody};
@@ -258,16 +258,35 @@ struct Ending {
     withdrawal: Withdrawal,
 }
 
+/// How a response ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The caller got all of it.
+    Whole,
+    /// It broke off, and not by the caller's doing.
+    Cut,
+    /// The caller did not wait for it.
+    CallerLeft,
+}
+
 impl Ending {
-    /// Counts and prints. `complete` says whether the caller got all of the response.
-    fn finish(self, complete: bool) {
+    /// The body broke off: says why, in the log of faults and in this request's line.
+    fn upstream_failed(&mut self, error: &BodyError) {
+        let Some(fault) = error.cause().downcast_ref::<ForwardError>() else { return };
+        self.record.code = Some(fault.code());
+        let request_id = self.details.as_ref().map_or("", |details| details.seen.request_id.as_str());
+        self.record.worker.shared.faults.note(self.record.endpoint(&self.snapshot), fault, request_id);
+    }
+
+    /// Counts and prints.
+    fn finish(self, end: End) {
         let duration = self.record.started.elapsed();
         let endpoint = self.record.endpoint(&self.snapshot);
         let endpoint_name = endpoint.map_or("", |endpoint| &endpoint.name);
         let key = self.record.key();
         let client_type = key.map_or("", |key| key.client.client_type.as_str());
         let upstream = endpoint.map(|endpoint| &*endpoint.upstream.name).zip(self.record.upstream);
-        if !complete {
+        if end == End::CallerLeft {
             self.record.worker.metrics.downstream_closed(endpoint_name);
         }
         self.record.worker.metrics.request(&RequestSample {
@@ -293,7 +312,7 @@ impl Ending {
             host: host.unwrap_or_default(),
             path: uri.path().as_bytes(),
             protocol: protocol(details.parts.version),
-            status: if complete { self.status.as_u16() } else { CALLER_LEFT },
+            status: if end == End::CallerLeft { CALLER_LEFT } else { self.status.as_u16() },
             code: self.record.code,
             endpoint: endpoint.map(|endpoint| &*endpoint.name),
             rule_place: rule_place.as_deref(),
@@ -417,9 +436,9 @@ pub struct RecordedBody {
 }
 
 impl RecordedBody {
-    fn finish(&mut self, complete: bool) {
+    fn finish(&mut self, end: End) {
         if let Some(ending) = self.ending.take() {
-            ending.finish(complete);
+            ending.finish(end);
         }
     }
 }
@@ -439,7 +458,7 @@ impl HttpBody for RecordedBody {
             && withdrawal.poll(&record.worker, record.shown(), frame.is_pending(), context).is_ready()
         {
             record.code = Some(KEY_WITHDRAWN);
-            this.finish(false);
+            this.finish(End::Cut);
             // The upstream is let go of at once.
             this.body = Body::Empty;
             return Poll::Ready(Some(Err(BodyError::new("the caller's key is not good any more"))));
@@ -451,11 +470,16 @@ impl HttpBody for RecordedBody {
                     ending.bytes += data.len() as u64;
                 }
             }
-            Some(Err(_)) => self.finish(false),
-            None => self.finish(true),
+            Some(Err(error)) => {
+                if let Some(ending) = &mut self.ending {
+                    ending.upstream_failed(error);
+                }
+                self.finish(End::Cut);
+            }
+            None => self.finish(End::Whole),
         }
         if self.body.is_end_stream() {
-            self.finish(true);
+            self.finish(End::Whole);
         }
         Poll::Ready(frame)
     }
@@ -474,7 +498,7 @@ impl Drop for RecordedBody {
     /// body of an answer to `HEAD`; any other was cut.
     fn drop(&mut self) {
         let is_head = self.ending.as_ref().is_some_and(|ending| ending.method == Method::HEAD);
-        let complete = is_head || self.body.is_end_stream();
-        self.finish(complete);
+        let is_whole = is_head || self.body.is_end_stream();
+        self.finish(if is_whole { End::Whole } else { End::CallerLeft });
     }
 }

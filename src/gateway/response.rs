@@ -224,7 +224,7 @@ impl Refusal {
             return Self { exact_code: fault.code(), ..Self::rejected() };
         }
         let code = match fault {
-            ForwardError::NoServer => "upstream_unavailable",
+            ForwardError::NoServer | ForwardError::Busy => "upstream_unavailable",
             ForwardError::ConnectRefused(_) | ForwardError::ConnectFailed(_) | ForwardError::Tls(_) => {
                 "upstream_unreachable"
             }
@@ -234,6 +234,7 @@ impl Refusal {
             ForwardError::ConnectTimeout
             | ForwardError::ResponseTimeout
             | ForwardError::SendTimeout
+            | ForwardError::ExchangeTimeout
             | ForwardError::BodyTimeout => "upstream_timeout",
             ForwardError::RequestBody(_) => fault.code(),
         };

@@ -23,6 +23,7 @@ use http::Method;
 use super::reading::every_reading;
 use super::tree::{Letters, Reach, Tree};
 use super::{CanonicalPath, Endpoint, PathAdmissions, PathPattern, Route, Rule};
+use crate::upstream::Upstream;
 
 /// The most nodes of a tree that looking for one path may enter. A configuration in which more are possible is refused;
 /// it takes patterns that mix literals and parameters on eight segments in every way to come near.
@@ -151,6 +152,18 @@ impl Router {
     #[must_use]
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
+    }
+
+    /// The upstreams of the endpoints, each once.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
+        for endpoint in &self.endpoints {
+            if !upstreams.iter().any(|known| Arc::ptr_eq(known, &endpoint.upstream)) {
+                upstreams.push(Arc::clone(&endpoint.upstream));
+            }
+        }
+        upstreams
     }
 
     /// The rule a reference of this router names.

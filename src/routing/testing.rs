@@ -4,7 +4,6 @@
 //! about.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 
@@ -12,7 +11,7 @@ use super::{Endpoint, ErrorStyle, PathAdmissions, PathPattern, Place, Route, Rul
 use crate::client::KeyType;
 use crate::credential::{CredentialSource, Extractor, Prefixes};
 use crate::policy::{PermissionRule, Policy};
-use crate::upstream::{Ejection, HostRule, Upstream, UpstreamKind, UpstreamTimeouts};
+use crate::upstream::{Upstream, UpstreamKind};
 
 /// An endpoint that anybody may use. Keys are looked for in `X-Api-Key` and `Authorization`.
 pub(crate) fn endpoint(name: &str, path: &str) -> Endpoint {
@@ -74,16 +73,7 @@ pub(crate) fn public_policy() -> Policy {
 
 /// The built-in echo.
 pub(crate) fn echo_upstream() -> Arc<Upstream> {
-    let second = Duration::from_secs(1);
-    Arc::new(Upstream {
-        name: Arc::from("echo"),
-        kind: UpstreamKind::Echo,
-        host: HostRule::Preserve,
-        timeouts: UpstreamTimeouts { connect: second, response: second, body: second, tunnel: second },
-        idle_timeout: second,
-        max_idle: 1,
-        ejection: Ejection { failures: 0, duration: second, at_most: second },
-    })
+    Arc::new(Upstream::new("echo", UpstreamKind::Echo))
 }
 
 /// A pattern that is known to be one.

@@ -120,6 +120,7 @@ pub const METRICS: &[Declaration] = &[
         "Connections to an upstream that were opened or used again.",
     ),
     counter("keygate_upstream_ejections_total", &["upstream", "server"], "Times that a failing server was left alone."),
+    gauge("keygate_upstream_unhealthy", &["upstream", "server"], "Addresses of a server that fail their checks now."),
     gauge("keygate_upstream_ejected", &["upstream", "server"], "Workers that leave a failing server alone now."),
     // Configuration and keys.
     gauge("keygate_keys", &["state"], "API keys that are held."),
@@ -201,6 +202,7 @@ struct Facts {
     endpoints: u64,
     certificates: Vec<(String, i64)>,
     servers: Vec<(String, String)>,
+    unhealthy: BTreeMap<(String, String), u64>,
     access_log: Option<AccessLog>,
 }
 
@@ -280,9 +282,14 @@ impl Metrics {
         self.facts(|facts| *facts.counts.entry((metric, label.to_owned())).or_default() += 1);
     }
 
-    /// How many endpoints are in force.
-    pub fn set_endpoints(&self, count: usize) {
-        self.facts(|facts| facts.endpoints = count as u64);
+    /// How many endpoints are in force, and the servers of their upstreams as (upstream, server): only for these is it shown
+    /// whether they are left alone, also when they are not.
+    pub fn set_endpoints<'a>(&self, count: usize, servers: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let servers = servers.into_iter().map(|(upstream, server)| (upstream.to_owned(), server.to_owned())).collect();
+        self.facts(|facts| {
+            facts.endpoints = count as u64;
+            facts.servers = servers;
+        });
     }
 
     /// The certificates that are served and their last valid second since 1970; those not named are forgotten, so that
@@ -292,11 +299,9 @@ impl Metrics {
         self.facts(|facts| facts.certificates = certificates);
     }
 
-    /// Upstreams and their servers, as configured: only for these is it shown whether they are ejected, also when they are
-    /// not.
-    pub fn set_servers<'a>(&self, servers: impl IntoIterator<Item = (&'a str, &'a str)>) {
-        let servers = servers.into_iter().map(|(upstream, server)| (upstream.to_owned(), server.to_owned())).collect();
-        self.facts(|facts| facts.servers = servers);
+    /// How many addresses of upstreams' servers fail their checks; those of which none does are left out.
+    pub fn set_unhealthy(&self, unhealthy: BTreeMap<(String, String), u64>) {
+        self.facts(|facts| facts.unhealthy = unhealthy);
     }
 
     /// The access log whose written and dropped lines are shown.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::support::{Caller, Gateway, Origin, Play, get, request, wait};
+use super::support::{Caller, Gateway, Origin, Play, Report, get, request, wait};
 
 const OPEN: &str = r#"
 upstreams: { api: { url: "{{origin}}" } }
@@ -117,6 +117,10 @@ endpoints: [ { name: all, path: /, upstream: api, public: true } ]
     caller.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     let response = caller.response();
     assert_eq!((response.text().as_str(), response.is_complete), ("abc", false));
+    // The log says whose fault it was, and does not say that the caller left.
+    let line = &gateway.wait_for_access_lines(1)[0];
+    assert_eq!((&line["response.status"], &line["code"]), (&200.into(), &"upstream_body_timeout".into()), "{line}");
+    gateway.wait_for_output("an upstream did not serve a request");
 }
 
 #[test]
@@ -175,6 +179,8 @@ endpoints: [ { name: all, path: /, upstream: api, public: true } ]
     let failures = statuses.iter().filter(|status| **status != 200).count();
     assert!(failures <= 4, "{statuses:?}");
     assert!(statuses[20..].iter().all(|status| *status == 200), "{statuses:?}");
+    // Each worker judges for itself.
+    assert!(gateway.metric("keygate_upstream_ejected", &[("upstream", "api")]) >= 1.0);
 }
 
 #[test]
@@ -208,4 +214,174 @@ fn the_admin_address_is_no_upstream_whatever_a_reload_says() {
         let response = get(gateway.address(), "/metrics", &[]);
         assert_eq!(response.verdict(), "502 upstream_unreachable", "{host}: {}", response.text());
     }
+}
+
+#[test]
+fn an_upstream_gets_no_more_requests_at_once_than_it_takes() {
+    let released = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&released);
+    let origin = Origin::directed(move |request| match request.target() {
+        "/slow" => {
+            let gate = Arc::clone(&gate);
+            Play::talk(move |talk| {
+                wait::until("the release", || gate.load(Ordering::SeqCst).then_some(()));
+                talk.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow");
+            })
+        }
+        "/stream" => Play::talk(|talk| {
+            talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n");
+            talk.read_to_end();
+        }),
+        "/socket" => Play::WebSocket,
+        _ => Play::Echo,
+    });
+    let yaml = r#"
+upstreams:
+  api: { url: "{{origin}}", max_requests: 2, queue: 1, queue_timeout: 20s }
+  hasty: { url: "{{origin}}", max_requests: 1, queue: 1, queue_timeout: 200ms }
+  other: { url: "{{origin}}", max_requests: 1, queue: 0 }
+endpoints:
+  - { name: all, path: /, upstream: api, public: true }
+  - { name: hasty, path: /hasty, upstream: hasty, rewrite: /, public: true }
+  - { name: other, path: /other, upstream: other, rewrite: /, public: true }
+"#;
+    let gateway = Gateway::before(&origin, yaml);
+    let mut report = Report::new();
+    let ask = |target: &str| {
+        let mut caller = Caller::connect(gateway.address());
+        caller.send(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        caller
+    };
+    let (mut one, mut two) = (ask("/slow"), ask("/slow"));
+    origin.wait_for(2);
+    let mut queued = ask("/queued");
+    let refused = wait::until("the queue to be full", || {
+        let mut caller = ask("/beyond");
+        let first = caller.read_some(Duration::from_millis(300));
+        (!first.is_empty()).then(|| String::from_utf8_lossy(&first).into_owned())
+    });
+    report.holds("beyond the queue", "503", refused.starts_with("HTTP/1.1 503 "));
+    report.holds("beyond the queue", "says what", refused.contains("\"upstream_unavailable\""));
+    report.holds("beyond the queue", "says when to come back", refused.contains("\r\nretry-after: 1\r\n"));
+    report.equal("another upstream", get(gateway.address(), "/other/x", &[]).status, 200);
+    report.holds(
+        "beyond",
+        "nothing of it reached the upstream",
+        origin.requests().iter().all(|seen| ["/slow", "/x"].contains(&seen.target())),
+    );
+    // A reload does not open the door a second time.
+    gateway.reload(&yaml.replace("path: /hasty", "path: /quick"));
+    report.equal("after a reload", get(gateway.address(), "/beyond", &[]).verdict(), "503 upstream_unavailable".into());
+    released.store(true, Ordering::SeqCst);
+    for (name, caller) in [("one", &mut one), ("two", &mut two), ("queued", &mut queued)] {
+        report.equal(name, caller.response().status, 200);
+    }
+    report.holds(
+        "metric",
+        "counts",
+        gateway.metric("keygate_limit_hits_total", &[("limit", "upstream_requests")]) >= 2.0,
+    );
+    report.holds("metric", "tells whose", {
+        gateway.metric("keygate_upstream_failures_total", &[("upstream", "api"), ("kind", "busy")]) >= 2.0
+    });
+
+    // An answer that still streams counts; the wait in the queue ends in time; who leaves gives the place back.
+    let stream = ask("/quick/stream");
+    origin.wait_for(5);
+    let began = Instant::now();
+    report.equal("queued too long", get(gateway.address(), "/quick/x", &[]).status, 503);
+    report.holds("queued too long", "and no longer", began.elapsed() >= Duration::from_millis(200));
+    drop(stream);
+    wait::until("the place", || (get(gateway.address(), "/quick/x", &[]).status == 200).then_some(()));
+
+    // A tunnel is no request any more.
+    let mut tunnel = Caller::connect(gateway.address());
+    tunnel.send("GET /quick/socket HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    report.equal("tunnel", tunnel.response().status, 101);
+    report.equal("beside a tunnel", get(gateway.address(), "/quick/x", &[]).status, 200);
+}
+
+#[test]
+fn a_server_that_fails_its_checks_is_left_alone_until_it_is_well() {
+    let is_well = Arc::new(AtomicBool::new(true));
+    let health = Arc::clone(&is_well);
+    let sick = Origin::directed(move |request| match request.target() {
+        "/healthz?deep=1" if health.load(Ordering::SeqCst) => Play::answer("204 No Content", &[], ""),
+        "/healthz?deep=1" => Play::answer("503 Service Unavailable", &[], "no"),
+        _ => Play::Echo,
+    });
+    let sound = Origin::start();
+    let yaml = r#"
+upstreams:
+  api:
+    servers: ["{{origin:sick}}", "{{origin:sound}}"]
+    health_check: { path: "/healthz?deep=1", interval: 100ms, timeout: 1s, healthy: 2, unhealthy: 2 }
+  alone: { url: "{{origin:sick}}", health_check: { path: "/healthz?deep=1", interval: 100ms } }
+endpoints:
+  - { name: all, path: /, upstream: api, public: true }
+  - { name: alone, path: /alone, upstream: alone, public: true }
+"#;
+    let gateway = Gateway::with(yaml).named_origin("sick", &sick.url()).named_origin("sound", &sound.url()).start();
+    let asked = |origin: &Origin| origin.take().iter().filter(|seen| seen.target() == "/asked").count();
+    let ask_ten = || {
+        let statuses: Vec<u16> = (0..10).map(|_| get(gateway.address(), "/asked", &[]).status).collect();
+        assert_eq!(statuses, [200; 10]);
+    };
+    wait::until("a check", || sick.requests().iter().any(|seen| seen.target() == "/healthz?deep=1").then_some(()));
+    let check = sick.requests().into_iter().find(|seen| seen.target() == "/healthz?deep=1").expect("seen");
+    assert_eq!(check.method(), "GET");
+    assert_eq!(check.header("host"), Some(sick.address().to_string().as_str()));
+    let unhealthy = |upstream: &str| gateway.metric("keygate_upstream_unhealthy", &[("upstream", upstream)]);
+    assert_eq!(unhealthy("api"), 0.0);
+    ask_ten();
+    assert!(asked(&sick) > 0 && asked(&sound) > 0);
+
+    is_well.store(false, Ordering::SeqCst);
+    wait::until("the sick one to be out", || (unhealthy("api") == 1.0).then_some(()));
+    sick.take();
+    ask_ten();
+    assert_eq!((asked(&sick), asked(&sound)), (0, 10));
+    wait::until("the lonely one to be out", || (unhealthy("alone") == 1.0).then_some(()));
+    assert_eq!(get(gateway.address(), "/alone", &[]).status, 200, "the only one is asked all the same");
+    gateway.wait_for_output("fails its checks");
+
+    is_well.store(true, Ordering::SeqCst);
+    wait::until("the sick one to be back", || (unhealthy("api") == 0.0).then_some(()));
+    sick.take();
+    ask_ten();
+    assert!(asked(&sick) > 0);
+}
+
+#[test]
+fn an_exchange_may_have_a_longest_time() {
+    let origin = Origin::directed(|request| match request.target() {
+        "/hang" => Play::Hang,
+        "/trickle" => Play::talk(|talk| {
+            talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            while talk.send("5\r\nhello\r\n") {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }),
+        "/socket" => Play::WebSocket,
+        _ => Play::Echo,
+    });
+    let gateway = Gateway::before(&origin, &format!("timeouts: {{ exchange: 500ms }}\n{OPEN}"));
+    let began = Instant::now();
+    let answer = get(gateway.address(), "/hang", &[]);
+    assert_eq!(answer.verdict(), "504 upstream_timeout");
+    let mut caller = Caller::connect(gateway.address());
+    caller.send("GET /trickle HTTP/1.1\r\nhost: a\r\n\r\n");
+    let answer = caller.response();
+    assert_eq!((answer.status, answer.is_complete), (200, false));
+    assert!(began.elapsed() >= Duration::from_secs(1) && began.elapsed() < Duration::from_secs(10));
+    for line in gateway.wait_for_access_lines(2) {
+        assert_eq!(line["code"], "upstream_exchange_timeout", "{line}");
+    }
+    assert_eq!(get(gateway.address(), "/", &[]).status, 200);
+    let mut tunnel = Caller::connect(gateway.address());
+    tunnel.send("GET /socket HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    assert_eq!(tunnel.response().status, 101);
+    std::thread::sleep(Duration::from_millis(700));
+    tunnel.send("ping");
+    assert_eq!(tunnel.read_exactly(4), b"ping", "tunnels are not meant");
 }

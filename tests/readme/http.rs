@@ -87,6 +87,8 @@ fn upstream_faults() -> Vec<ForwardError> {
     };
     let mut faults = every! {
         ForwardError::NoServer => ForwardError::NoServer,
+        ForwardError::Busy => ForwardError::Busy,
+        ForwardError::ExchangeTimeout => ForwardError::ExchangeTimeout,
         ForwardError::ConnectRefused(_) => ForwardError::ConnectRefused(nothing()),
         ForwardError::ConnectFailed(_) => ForwardError::ConnectFailed(nothing()),
         ForwardError::ConnectTimeout => ForwardError::ConnectTimeout,

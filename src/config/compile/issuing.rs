@@ -21,7 +21,7 @@ use crate::keys::KeyPolicy;
 use crate::policy::{PermissionRule, Policy};
 use crate::routing::{Endpoint, ErrorStyle, PathAdmissions, PathPattern, Route, Rule};
 use crate::snapshot::SelfService;
-use crate::upstream::{Ejection, HostRule, Upstream, UpstreamKind, UpstreamTimeouts};
+use crate::upstream::{Upstream, UpstreamKind};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest time that anything here may take or last.
@@ -316,20 +316,7 @@ impl Compiler<'_> {
 
 /// The upstream of requests that go no further.
 fn keygate_itself() -> Upstream {
-    Upstream {
-        name: "_self_service".into(),
-        kind: UpstreamKind::SelfService,
-        host: HostRule::Preserve,
-        timeouts: UpstreamTimeouts {
-            connect: Duration::ZERO,
-            response: Duration::ZERO,
-            body: Duration::ZERO,
-            tunnel: Duration::ZERO,
-        },
-        idle_timeout: Duration::ZERO,
-        max_idle: 0,
-        ejection: Ejection { failures: 0, duration: Duration::ZERO, at_most: Duration::ZERO },
-    }
+    Upstream::new("_self_service", UpstreamKind::SelfService)
 }
 
 fn shown(span: Duration) -> String {

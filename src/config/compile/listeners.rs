@@ -315,6 +315,10 @@ fn timeouts(document: &Document) -> Timeouts {
         age: or(shape.age, default.age),
         body: or(shape.body, default.body),
         write: or(shape.write, default.write),
+        exchange: match shape.exchange {
+            Some(NoneOr::Value(span)) => Some(span.0),
+            Some(NoneOr::None) | None => default.exchange,
+        },
         drain: or(shape.drain, default.drain),
     }
 }

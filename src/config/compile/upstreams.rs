@@ -14,11 +14,13 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use super::Compiler;
 use crate::client::check_word;
 use crate::config::Names;
-use crate::config::document::{Document, EjectionShape, HostShape, ServersShape, UpstreamShape};
+use crate::config::document::{Document, EjectionShape, HealthCheckShape, HostShape, ServersShape, UpstreamShape};
 use crate::config::problem::quote;
-use crate::config::read::At;
+use crate::config::read::{At, NoneOr, Span};
 use crate::config::tree::Position;
-use crate::upstream::{Ejection, HostRule, Server, ServerTls, Upstream, UpstreamKind, UpstreamTimeouts};
+use crate::upstream::{
+    Concurrency, Ejection, HealthCheck, HostRule, Server, ServerTls, Upstream, UpstreamKind, UpstreamTimeouts,
+};
 
 /// Upstreams by name; one that could not be made keeps its name, so that endpoints that refer to it are not reported too.
 pub(super) type Upstreams = HashMap<String, Option<Arc<Upstream>>>;
@@ -85,6 +87,9 @@ impl Compiler<'_> {
                 }
                 if let Some(tls) = &map.tls {
                     self.report.error(tls.at, "the echo speaks no TLS").hint("remove `tls`");
+                }
+                if let Some(check) = &map.health_check {
+                    self.report.error(check.at, "the echo is always well").hint("remove `health_check`");
                 }
                 None
             }
@@ -254,38 +259,85 @@ impl Compiler<'_> {
                 UpstreamKind::Http(servers.into())
             }
         };
-        let span =
-            |span: Option<crate::config::read::Span>, default| span.map_or(Duration::from_secs(default), |span| span.0);
-        let host =
-            map.and_then(|map| map.host.as_ref()).map_or(Some(HostRule::Preserve), |host| match &host.value {
-                HostShape::Preserve => Some(HostRule::Preserve),
-                HostShape::Server => Some(HostRule::Server),
-                HostShape::Fixed(text) => HeaderValue::from_str(text).ok().map(HostRule::Fixed),
-            })?;
-        let ejection = self.ejection(map.and_then(|map| map.ejection.as_ref()));
+        let default = Upstream::new(name.value.as_str(), kind);
+        let Some(map) = map else { return Some(default) };
+        let host = match map.host.as_ref().map(|host| &host.value) {
+            None | Some(HostShape::Preserve) => HostRule::Preserve,
+            Some(HostShape::Server) => HostRule::Server,
+            Some(HostShape::Fixed(text)) => HostRule::Fixed(HeaderValue::from_str(text).ok()?),
+        };
         Some(Upstream {
-            name: name.value.as_str().into(),
-            kind,
             host,
             timeouts: UpstreamTimeouts {
-                connect: span(map.and_then(|map| map.connect_timeout), 2),
-                response: span(map.and_then(|map| map.response_timeout), 30),
-                body: span(map.and_then(|map| map.body_timeout), 30),
-                tunnel: span(map.and_then(|map| map.tunnel_timeout), 3600),
+                connect: or(map.connect_timeout, default.timeouts.connect),
+                response: or(map.response_timeout, default.timeouts.response),
+                body: or(map.body_timeout, default.timeouts.body),
+                tunnel: or(map.tunnel_timeout, default.timeouts.tunnel),
             },
-            idle_timeout: span(map.and_then(|map| map.idle_timeout), 4),
-            max_idle: map.and_then(|map| map.max_idle).unwrap_or(256),
-            ejection,
+            idle_timeout: or(map.idle_timeout, default.idle_timeout),
+            max_idle: map.max_idle.unwrap_or(default.max_idle),
+            ejection: self.ejection(map.ejection.as_ref(), default.ejection),
+            concurrency: self.concurrency(map, default.concurrency),
+            health_check: map.health_check.as_ref().map(|shape| self.health_check(shape)),
+            ..default
         })
     }
 
-    fn ejection(&mut self, shape: Option<&EjectionShape>) -> Ejection {
-        let span =
-            |span: Option<crate::config::read::Span>, default| span.map_or(Duration::from_secs(default), |span| span.0);
+    fn concurrency(&mut self, map: &ServersShape, default: Concurrency) -> Concurrency {
+        let max_requests = match &map.max_requests {
+            None => default.max_requests,
+            Some(NoneOr::None) => None,
+            Some(NoneOr::Value(most)) => {
+                if !(1..=1_000_000).contains(&most.value) {
+                    self.report.error(most.at, "the number of requests at once must be from 1 to 1000000");
+                }
+                Some(most.value)
+            }
+        };
+        Concurrency {
+            max_requests,
+            queue: map.queue.unwrap_or(default.queue),
+            queue_time: or(map.queue_timeout, default.queue_time),
+        }
+    }
+
+    fn health_check(&mut self, shape: &HealthCheckShape) -> HealthCheck {
+        let path = &shape.path;
+        let is_target = path.value.starts_with('/')
+            && !path.value.contains('#')
+            && path.value.parse::<http::uri::PathAndQuery>().is_ok_and(|target| target.as_str() == path.value);
+        if !is_target {
+            self.report.error(path.at, format!("{} is not a path", quote(&path.value))).hint("write `/healthz`");
+        }
+        let interval = shape.interval.as_ref().map_or(Duration::from_secs(5), |interval| interval.value.0);
+        if interval < Duration::from_millis(100)
+            && let Some(written) = &shape.interval
+        {
+            self.report.error(written.at, "the time between two checks is at least `100ms`");
+        }
+        let mut in_a_row = |count: &Option<At<u32>>, default| {
+            count.as_ref().map_or(default, |count| {
+                if !(1..=100).contains(&count.value) {
+                    self.report.error(count.at, "answers in a row must be from 1 to 100");
+                }
+                count.value
+            })
+        };
+        let (healthy, unhealthy) = (in_a_row(&shape.healthy, 2), in_a_row(&shape.unhealthy, 3));
+        HealthCheck {
+            target: path.value.as_str().into(),
+            interval,
+            timeout: or(shape.timeout, Duration::from_secs(2)),
+            healthy,
+            unhealthy,
+        }
+    }
+
+    fn ejection(&mut self, shape: Option<&EjectionShape>, default: Ejection) -> Ejection {
         let ejection = Ejection {
-            failures: shape.and_then(|shape| shape.failures).unwrap_or(3),
-            duration: span(shape.and_then(|shape| shape.duration), 10),
-            at_most: span(shape.and_then(|shape| shape.at_most.as_ref()).map(|at| at.value), 300),
+            failures: shape.and_then(|shape| shape.failures).unwrap_or(default.failures),
+            duration: or(shape.and_then(|shape| shape.duration), default.duration),
+            at_most: or(shape.and_then(|shape| shape.at_most.as_ref()).map(|at| at.value), default.at_most),
         };
         if ejection.at_most < ejection.duration
             && let Some(shape) = shape
@@ -403,6 +455,10 @@ impl Roots {
         });
         Arc::clone(store)
     }
+}
+
+fn or(span: Option<Span>, default: Duration) -> Duration {
+    span.map_or(default, |span| span.0)
 }
 
 /// Whether a connection to `target` arrives at our listener `own`.

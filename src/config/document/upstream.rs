@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::config::problem::Report;
-use crate::config::read::{At, Shape, Span, shape, unexpected};
+use crate::config::read::{At, NoneOr, Shape, Span, shape, unexpected};
 use crate::config::tree::{Kind, Node};
 
 /// A service behind the gateway. A text is short for `{ url: .. }`.
@@ -68,8 +68,17 @@ shape! {
         idle_timeout: Option<Span>,
         /// Idle connections that each worker keeps for each server. Default: `256`.
         max_idle: Option<usize>,
+        /// Requests at once, from all workers together, or `none`; beyond that they wait in a queue. A request counts
+        /// until its answer is over, upgraded connections do not. Default: `10000`.
+        max_requests: Option<NoneOr<At<u32>>>,
+        /// Requests that wait in the queue; beyond that they are answered 503. `0`: none waits. Default: `1000`.
+        queue: Option<u32>,
+        /// How long a request waits in the queue before it is answered 503. Default: `1s`.
+        queue_timeout: Option<Span>,
         /// When a server that fails is left alone.
         ejection: Option<EjectionShape>,
+        /// How servers are asked whether they are well. Default: they are not asked; requests tell.
+        health_check: Option<HealthCheckShape>,
         /// How to trust the servers of `https://` URLs.
         tls: Option<UpstreamTlsShape>,
     }
@@ -77,6 +86,8 @@ shape! {
         "timeout" => "write `response_timeout`",
         "urls" => "write `servers`",
         "address" => "write `url: \"http://host:port\"`",
+        "health" => "write `health_check`",
+        "max_connections" => "write `max_requests`",
     }
 }
 
@@ -117,6 +128,23 @@ shape! {
         duration: Option<Span>,
         /// The longest time. Default: `5m`.
         at_most: Option<At<Span>>,
+    }
+}
+
+shape! {
+    /// How servers are asked whether they are well: a GET, answered with 2xx or 3xx. One that is not well is left alone. If
+    /// none is, they are asked all the same.
+    HealthCheckShape {
+        /// The path, with a query if need be, such as `/healthz`.
+        path: At<String>,
+        /// The time between two requests to one address. Default: `5s`.
+        interval: Option<At<Span>>,
+        /// How long to wait for an answer. Default: `2s`.
+        timeout: Option<Span>,
+        /// Good answers in a row that bring a server back. Default: `2`.
+        healthy: Option<At<u32>>,
+        /// Bad answers in a row that take it out. Default: `3`.
+        unhealthy: Option<At<u32>>,
     }
 }
 

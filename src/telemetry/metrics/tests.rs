@@ -105,9 +105,8 @@ fn everything() -> Metrics {
     metrics.set_webhook_waiting(3);
     metrics.admin_request(200);
     metrics.admin_token_refused();
-    metrics.set_endpoints(4);
+    metrics.set_endpoints(4, [("backend", "10.0.0.1:80"), ("backend", "10.0.0.2:80")]);
     metrics.set_certificates([("api.example.com", 1_800_000_000)]);
-    metrics.set_servers([("backend", "10.0.0.1:80"), ("backend", "10.0.0.2:80")]);
     let off = AccessLog::open(Default::default(), Default::default(), Default::default()).unwrap();
     metrics.set_access_log(off);
     let worker = metrics.worker();
