@@ -7,22 +7,26 @@
 //! There are no globals besides the log: all state is made here and handed down.
 
 pub mod keys;
+mod take_over;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use listenfd::ListenFd;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::{AdminApi, LocalSocket, Reload};
+use crate::admin::{self, AdminApi, LocalSocket, Reload};
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
 use crate::credential::Secret;
 use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
@@ -36,8 +40,8 @@ use crate::reload::{
 };
 use crate::server::tls::{self, CertificateError, CertificateResolver};
 use crate::server::{
-    self, BindError, ConnectionLimits, ConnectionSettings, Drain, Drained, GuardLimits, ListenerSettings, Protocol,
-    WorkerListeners,
+    self, BindError, ConnectionLimits, ConnectionSettings, Drain, Drained, GuardLimits, Inherited, InheritedSocket,
+    ListenerSettings, Protocol, WorkerListeners,
 };
 use crate::snapshot::CurrentSnapshot;
 use crate::store;
@@ -46,6 +50,7 @@ use crate::telemetry::health::{Health, ReloadOutcome};
 use crate::telemetry::metrics::{Metrics, WorkerMetrics};
 use crate::telemetry::redact::Masks;
 use crate::webhook::{self, Receiver};
+use take_over::{Offered, Predecessor, Role, TakeOverError, Taken};
 
 /// Between the signal to stop and the closing of listeners: time for a load balancer to read that we are not ready.
 const NOTICE: Duration = Duration::from_millis(100);
@@ -128,6 +133,9 @@ pub enum StartError {
     /// The configuration, beside what is in the store.
     #[error("{0}")]
     Configuration(Problems),
+    /// The gateway that runs, whose place was to be taken.
+    #[error("cannot take over")]
+    TakeOver(#[from] TakeOverError),
     /// What is made at the first start.
     #[error("what is made at the first start cannot be made")]
     First(#[from] Refused),
@@ -153,7 +161,16 @@ impl StartError {
     }
 }
 
-/// Runs until a signal ends it. `announce` is called once, when everything is served.
+/// What was there before this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing, or sockets from the service manager.
+    Nothing,
+    /// A gateway that may run, whose place is taken without a connection lost.
+    Gateway,
+}
+
+/// Runs until a signal, or a successor, ends it. `announce` is called once, when everything is served.
 ///
 /// # Errors
 /// What kept it from starting; nothing was served then.
@@ -161,6 +178,7 @@ pub fn run(
     source: Source,
     mut loaded: Loaded,
     first: First,
+    before: Before,
     announce: impl FnOnce(Started),
 ) -> Result<Ended, StartError> {
     let settings = loaded.settings.clone();
@@ -173,10 +191,21 @@ pub fn run(
     let mut certificates = Vec::new();
     let listeners = listeners(&loaded, &mut certificates)?;
     let admin_tls = tls_of(&loaded, config::ADMIN, &["http/1.1"], &mut certificates)?.map(TlsAcceptor::from);
-    let bound = server::bind_all(&listeners, settings.workers.get())?;
-    let admin = settings.admin.map(|admin| bind_admin("admin", admin.address)).transpose()?;
-    let observe = settings.observe.map(|address| bind_admin("observe", address)).transpose()?;
+    let mut inheritance = Inheritance::new(before, &settings)?;
+    let bound = server::bind_all(&listeners, settings.workers.get(), &mut inheritance.data)?;
+    let mut operators_at = |role, address| bind_operators(role, address, &mut inheritance);
+    let admin = settings.admin.map(|admin| operators_at(Role::Admin, admin.address)).transpose()?;
+    let observe = settings.observe.map(|address| operators_at(Role::Observe, address)).transpose()?;
+    inheritance.report_unused();
 
+    let of_callers: Vec<_> = bound
+        .iter()
+        .map(WorkerListeners::handles)
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(StartError::system("descriptor"))?
+        .into_iter()
+        .flatten()
+        .collect();
     let address_of = |socket: &Option<std::net::TcpListener>| socket.as_ref()?.local_addr().ok();
     let shown = [(address_of(&admin), admin_tls.is_some()), (address_of(&observe), false)];
     let own_addresses: Arc<[SocketAddr]> = shown.iter().filter_map(|(address, _)| *address).collect();
@@ -290,7 +319,13 @@ pub fn run(
     let reload = reload_on_demand(reloads.clone());
     let delivery = webhook::deliver(management.clone(), webhook, metrics.clone());
     let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone());
-    let socket = settings.store.as_deref().and_then(local_socket);
+    let socket = settings.store.as_deref().and_then(|store| local_socket(store, inheritance.local.take()));
+    let succession = Succession {
+        addresses: of_callers.iter().map(|(_, address, _)| *address).collect::<BTreeSet<_>>().into_iter().collect(),
+        offered: offered(of_callers, &admin, &observe, socket.as_ref()).map_err(StartError::system("descriptor"))?,
+        local: socket.as_ref().and_then(|socket| Some(socket.handle().ok()?.1)),
+        predecessor: inheritance.predecessor,
+    };
     let operators = Operators {
         served: vec![
             (admin, Ops::admin(metrics.clone(), health.clone(), reload, api.clone()), admin_tls),
@@ -298,7 +333,7 @@ pub fn run(
         ],
         local: socket.map(|socket| (socket, api)),
     };
-    let background = Background { health, reloads, access_log, snapshot, drain };
+    let background = Background { health, reloads, access_log, snapshot, drain, succession };
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("admin")
@@ -353,11 +388,21 @@ struct Background {
     access_log: AccessLog,
     snapshot: Arc<CurrentSnapshot>,
     drain: Drain,
+    succession: Succession,
+}
+
+/// Whose place is taken, and what a successor gets.
+struct Succession {
+    addresses: Vec<SocketAddr>,
+    offered: Vec<Offered>,
+    /// To be set when the local socket is another's.
+    local: Option<Arc<AtomicBool>>,
+    predecessor: Option<Predecessor>,
 }
 
 impl Background {
     async fn run(
-        self,
+        mut self,
         operators: Operators,
         started: Started,
         announce: impl FnOnce(Started),
@@ -392,9 +437,25 @@ impl Background {
         // In a task of its own: a resolver that does not answer must not keep a signal waiting.
         let resolving = tokio::spawn(resolve_again_and_again(self.snapshot));
         announce(started);
-
+        let local = self.succession.local.take();
+        if let Some(predecessor) = self.succession.predecessor.take()
+            && let Err(error) = predecessor.relieve()
+        {
+            tracing::warn!(%error, "the gateway whose place was taken is gone");
+        }
+        let relieved = Arc::new(Notify::new());
+        let (Succession { addresses, offered, .. }, relief) = (self.succession, Arc::clone(&relieved));
+        let offering = tokio::spawn(async move {
+            take_over::offer(addresses, offered).await;
+            relief.notify_one();
+        });
+        let mut is_relieved = false;
         loop {
             tokio::select! {
+                () = relieved.notified() => {
+                    is_relieved = true;
+                    break;
+                }
                 _ = hangup.recv() => self.reloads.trigger(Trigger::Signal),
                 _ = reopen.recv() => self.access_log.reopen(),
                 _ = terminate.recv() => break,
@@ -402,9 +463,21 @@ impl Background {
             }
         }
         resolving.abort();
-        tracing::info!("draining: no new connections, what is in flight is finished");
         self.health.draining();
-        tokio::time::sleep(NOTICE).await;
+        if is_relieved {
+            tracing::info!("another process serves in this one's place; what is in flight is finished");
+            if let Some(local) = local {
+                local.store(true, Ordering::Relaxed);
+            }
+            // Operators are the other's as well.
+            let _ = end_admin.send(true);
+        } else {
+            tracing::info!("draining: no new connections, what is in flight is finished");
+            tokio::time::sleep(NOTICE).await;
+            // No socket may be open that nobody accepts from.
+            offering.abort();
+            let _ = offering.await;
+        }
         self.drain.signal();
         let joined = tokio::task::spawn_blocking(move || join(workers));
         let outcome = tokio::select! {
@@ -573,8 +646,86 @@ fn webhook_receiver(settings: Option<&config::Webhook>) -> Option<Arc<Receiver>>
     }
 }
 
-/// The socket of a store, for the command line. Without one the command line writes the store itself.
-fn local_socket(store: &Path) -> Option<LocalSocket> {
+/// The sockets that a successor gets, each a handle of its own.
+fn offered(
+    of_callers: Vec<(Arc<str>, SocketAddr, std::net::TcpListener)>,
+    admin: &Option<std::net::TcpListener>,
+    observe: &Option<std::net::TcpListener>,
+    local: Option<&LocalSocket>,
+) -> std::io::Result<Vec<Offered>> {
+    let offer = |role, listener, address: SocketAddr, socket: std::net::TcpListener| Offered {
+        role,
+        listener,
+        address: address.to_string(),
+        socket: socket.into(),
+    };
+    let mut offered: Vec<Offered> =
+        of_callers.into_iter().map(|(name, address, socket)| offer(Role::Data, name, address, socket)).collect();
+    for (role, socket) in [(Role::Admin, admin), (Role::Observe, observe)] {
+        if let Some(socket) = socket {
+            offered.push(offer(role, Arc::default(), socket.local_addr()?, socket.try_clone()?));
+        }
+    }
+    if let Some(local) = local {
+        let address = local.path().display().to_string();
+        offered.push(Offered {
+            role: Role::Local,
+            listener: Arc::default(),
+            address,
+            socket: local.handle()?.0.into(),
+        });
+    }
+    Ok(offered)
+}
+
+/// Sockets that were open before this process.
+#[derive(Default)]
+struct Inheritance {
+    data: Inherited,
+    operators: Vec<(Role, InheritedSocket)>,
+    local: Option<(std::os::unix::net::UnixListener, String)>,
+    predecessor: Option<Predecessor>,
+}
+
+impl Inheritance {
+    fn new(before: Before, settings: &Settings) -> Result<Self, StartError> {
+        let addresses: Vec<SocketAddr> = settings.listeners.iter().map(|listener| listener.address).collect();
+        let taken = if before == Before::Gateway { take_over::take(&addresses)? } else { None };
+        let mut inheritance = match taken {
+            Some(Taken { data, operators, local, predecessor }) => {
+                Self { data, operators, local, predecessor: Some(predecessor) }
+            }
+            None => Self::default(),
+        };
+        let mut from_manager = ListenFd::from_env();
+        for index in 0..from_manager.len() {
+            let socket = from_manager.take_tcp_listener(index).map_err(StartError::system("socket by LISTEN_FDS"))?;
+            let Some(socket) = socket else { continue };
+            let address = socket.local_addr().map_err(StartError::system("socket by LISTEN_FDS"))?;
+            inheritance.data.push(InheritedSocket { listener: None, address, socket });
+        }
+        Ok(inheritance)
+    }
+
+    /// A socket of somebody else's configuration is closed; whoever connects there must hear of it.
+    fn report_unused(&self) {
+        for address in self.data.unused() {
+            tracing::warn!(%address, "a socket was given for an address that no listener has; it is closed");
+        }
+    }
+}
+
+/// The socket of a store, for the command line: the one of the predecessor, or a new one. Without one the command line
+/// writes the store itself.
+fn local_socket(store: &Path, inherited: Option<(std::os::unix::net::UnixListener, String)>) -> Option<LocalSocket> {
+    if let Some((listener, path)) = inherited
+        && path == admin::path_of(store).display().to_string()
+    {
+        match LocalSocket::inherit(listener, store) {
+            Ok(socket) => return Some(socket),
+            Err(error) => tracing::warn!(%error, "the local socket cannot be taken over"),
+        }
+    }
     match LocalSocket::bind(store) {
         Ok(Ok(socket)) => return Some(socket),
         Ok(Err(served)) => tracing::info!("no local socket: {served}; what is changed there is seen here too"),
@@ -585,9 +736,24 @@ fn local_socket(store: &Path) -> Option<LocalSocket> {
     None
 }
 
-fn bind_admin(what: &'static str, address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+fn bind_operators(
+    role: Role,
+    address: SocketAddr,
+    inheritance: &mut Inheritance,
+) -> Result<std::net::TcpListener, StartError> {
+    let what = if role == Role::Admin { "admin" } else { "observe" };
     let failed = |source| StartError::Admin { what, address, source };
-    let socket = std::net::TcpListener::bind(address).map_err(failed)?;
+    let is_for = |(of, inherited): &(Role, InheritedSocket)| {
+        inherited.address == address || (*of == role && address.port() == 0 && inherited.address.ip() == address.ip())
+    };
+    let socket = match inheritance.operators.iter().position(is_for) {
+        Some(index) => inheritance.operators.swap_remove(index).1.socket,
+        // From the service manager, which does not say what it is for.
+        None => match inheritance.data.take(what, address).map_err(failed)?.pop() {
+            Some(socket) => socket,
+            None => std::net::TcpListener::bind(address).map_err(failed)?,
+        },
+    };
     socket.set_nonblocking(true).map_err(failed)?;
     Ok(socket)
 }

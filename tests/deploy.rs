@@ -326,14 +326,19 @@ fn unit() -> (tempfile::TempDir, String) {
     let here = text.replace("/usr/bin/keygate", env!("CARGO_BIN_EXE_keygate"));
     assert_ne!(here, text);
     fs::write(folder.path().join("keygate.service"), here).expect("room for a file");
+    fs::copy(deploy().join("systemd/keygate.socket"), folder.path().join("keygate.socket")).expect("room for a file");
     (folder, text)
 }
 
 #[test]
-fn systemd_understands_the_unit() {
+fn systemd_understands_the_units() {
     let (folder, _) = unit();
-    let complaints =
-        assert_content("systemd", folder.path(), &["systemd-analyze", "verify", "--man=no", "./keygate.service"], "");
+    let complaints = assert_content(
+        "systemd",
+        folder.path(),
+        &["systemd-analyze", "verify", "--man=no", "./keygate.socket", "./keygate.service"],
+        "",
+    );
     let ours: Vec<_> = complaints.lines().filter(|line| line.contains("keygate")).collect();
     assert_eq!(ours, Vec::<&str>::new());
 }

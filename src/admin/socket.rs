@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -36,12 +37,13 @@ pub fn path_of(store: &Path) -> PathBuf {
 #[error("another keygate serves this store")]
 pub struct AlreadyServed;
 
-/// The local socket, bound. Its file goes with it.
+/// The local socket, bound. Its file goes with it, unless it was passed on.
 #[derive(Debug)]
 pub struct LocalSocket {
     listener: std::os::unix::net::UnixListener,
     path: PathBuf,
     owner: u32,
+    is_passed_on: Arc<AtomicBool>,
 }
 
 impl LocalSocket {
@@ -65,7 +67,26 @@ impl LocalSocket {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         let owner = std::fs::symlink_metadata(&path)?.uid();
-        Ok(Ok(Self { listener, path, owner }))
+        Ok(Ok(Self { listener, path, owner, is_passed_on: Arc::default() }))
+    }
+
+    /// The socket of a store as another process has bound it. The file stays: it may still be the other's.
+    ///
+    /// # Errors
+    /// The file is not there, or the socket cannot be made ready.
+    pub fn inherit(listener: std::os::unix::net::UnixListener, store: &Path) -> io::Result<Self> {
+        let path = path_of(store);
+        let owner = std::fs::symlink_metadata(&path)?.uid();
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, path, owner, is_passed_on: Arc::new(AtomicBool::new(true)) })
+    }
+
+    /// Another handle to the socket, and what to set when it has become another process's: its file is left then.
+    ///
+    /// # Errors
+    /// The system gives no descriptor.
+    pub fn handle(&self) -> io::Result<(std::os::unix::net::UnixListener, Arc<AtomicBool>)> {
+        Ok((self.listener.try_clone()?, Arc::clone(&self.is_passed_on)))
     }
 
     /// Where it lies.
@@ -122,8 +143,10 @@ impl LocalSocket {
 
 impl Drop for LocalSocket {
     fn drop(&mut self) {
-        // What stays behind is replaced at the next start.
-        let _ = std::fs::remove_file(&self.path);
+        if !self.is_passed_on.load(Ordering::Relaxed) {
+            // What stays behind is replaced at the next start.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use anstyle::Style;
 use zeroize::Zeroizing;
 
 use super::{BAD_CONFIGURATION, FAILED, USAGE, print_line};
-use crate::app::{self, First, StartError, Started};
+use crate::app::{self, Before, First, StartError, Started};
 use crate::config::demo::DemoKey;
 use crate::config::{self, Quick, QuickUpstream, Source};
 use crate::credential::{KeyDigest, KeyText, Secret};
@@ -32,6 +32,10 @@ pub(super) struct RunArguments {
     /// KEYGATE_STORE, else none
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     store: Option<String>,
+    /// Take the place of the gateway that runs at the same address as this user: its sockets are handed over, it finishes
+    /// what is in flight and ends, and no connection is lost. Without one that runs, start as usual
+    #[arg(long)]
+    take_over: bool,
 }
 
 /// What to run with. A flag beats the environment, whichever of the two ways it names.
@@ -41,6 +45,10 @@ enum Wanted {
 }
 
 impl RunArguments {
+    fn before(&self) -> Before {
+        if self.take_over { Before::Gateway } else { Before::Nothing }
+    }
+
     fn wanted(&self) -> Result<Wanted, &'static str> {
         let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         if let Some(file) = &self.config {
@@ -86,10 +94,10 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
     let file = match arguments.wanted() {
         Ok(Wanted::File(file)) => file,
         Ok(Wanted::Upstream { url, listen, admin, store: Some(store) }) => {
-            return with_store(url, listen, admin, store);
+            return with_store(url, listen, admin, store, arguments.before());
         }
         Ok(Wanted::Upstream { url, listen, admin, store: None }) => {
-            return with_fresh_key(Some(&url), &listen, &admin);
+            return with_fresh_key(Some(&url), &listen, &admin, arguments.before());
         }
         Err(why) => {
             super::fail(why);
@@ -103,15 +111,15 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
         );
         return BAD_CONFIGURATION;
     }
-    start(super::source_of(&file), First::AdminToken, |started| Next::File { started })
+    start(super::source_of(&file), First::AdminToken, arguments.before(), |started| Next::File { started })
 }
 
 pub(super) fn demo(arguments: &DemoArguments) -> u8 {
-    with_fresh_key(None, &arguments.listen, &arguments.admin)
+    with_fresh_key(None, &arguments.listen, &arguments.admin, Before::Nothing)
 }
 
 /// Runs without a file. The key is the only thing on stdout, so that a script can take it.
-fn with_fresh_key(upstream: Option<&str>, listen: &str, admin: &str) -> u8 {
+fn with_fresh_key(upstream: Option<&str>, listen: &str, admin: &str, before: Before) -> u8 {
     let is_demo = upstream.is_none();
     let secret = match KeyText::generate("kg_live_") {
         Ok(secret) => secret,
@@ -127,11 +135,11 @@ fn with_fresh_key(upstream: Option<&str>, listen: &str, admin: &str) -> u8 {
         keys: vec![("first-client".to_owned(), KeyDigest::blake3(&secret).to_string())],
         public: Vec::new(),
     });
-    start(source, First::Nothing, move |started| Next::FreshKey { started, secret, is_demo })
+    start(source, First::Nothing, before, move |started| Next::FreshKey { started, secret, is_demo })
 }
 
 /// Runs without a file, with a store. A first key is the only thing on stdout.
-fn with_store(url: String, listen: String, admin: String, store: String) -> u8 {
+fn with_store(url: String, listen: String, admin: String, store: String, before: Before) -> u8 {
     let source = config::quick(&Quick {
         upstream: QuickUpstream::Url(url),
         listen: Some(listen),
@@ -141,7 +149,7 @@ fn with_store(url: String, listen: String, admin: String, store: String) -> u8 {
         keys: Vec::new(),
         public: Vec::new(),
     });
-    start(source, First::Key, |started| Next::Store { started })
+    start(source, First::Key, before, |started| Next::Store { started })
 }
 
 /// What the terminal is told once the gateway serves.
@@ -151,7 +159,7 @@ enum Next {
     FreshKey { started: Started, secret: Secret<'static>, is_demo: bool },
 }
 
-fn start(source: Source, first: First, next: impl FnOnce(Started) -> Next) -> u8 {
+fn start(source: Source, first: First, before: Before, next: impl FnOnce(Started) -> Next) -> u8 {
     let loaded = match config::load(&source, 1) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -174,7 +182,7 @@ fn start(source: Source, first: First, next: impl FnOnce(Started) -> Next) -> u8
         .iter()
         .flat_map(|record| &record.secrets)
         .find_map(|secret| config::demo::published(&secret.digest));
-    let outcome = app::run(source, loaded, first, |started| announce(next(started), published));
+    let outcome = app::run(source, loaded, first, before, |started| announce(next(started), published));
     match outcome {
         Ok(ended) if ended.cut == 0 => 0,
         Ok(ended) => {

@@ -3,6 +3,8 @@
 //! `app` calls [`bind_all`] once and gives each worker its [`WorkerListeners`]; [`serve`](super::serve) accepts from
 //! them. Workers share a port by `SO_REUSEPORT`, so the kernel spreads connections and no worker touches another's.
 //!
+//! Sockets that were open before this process are used before any is bound ([`Inherited`]).
+//!
 //! A port that somebody else listens on is an error, although `SO_REUSEPORT` would quietly share it: a second gateway
 //! started by mistake would take half of the connections.
 //!
@@ -19,6 +21,7 @@ use tokio::task::JoinSet;
 
 use super::connection::{Accepted, Worker, run};
 use super::handler::Handler;
+use super::inherited::{Inherited, share_out};
 use super::limits::{Live, Owner};
 
 /// Connections that the kernel keeps until they are accepted.
@@ -74,7 +77,21 @@ pub(super) struct BoundListener {
 impl WorkerListeners {
     /// The names and addresses that were bound, in the order of the settings; port 0 has become a real port.
     pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
-        self.0.iter().map(|listener| (Arc::clone(&listener.info.name), listener.address)).collect()
+        let mut addresses: Vec<_> =
+            self.0.iter().map(|listener| (Arc::clone(&listener.info.name), listener.address)).collect();
+        // There may be several sockets for one.
+        addresses.dedup();
+        addresses
+    }
+
+    /// Another handle to each socket, with the name of its listener and its address.
+    ///
+    /// # Errors
+    /// The system gives no descriptor.
+    pub fn handles(&self) -> io::Result<Vec<(Arc<str>, SocketAddr, TcpListener)>> {
+        let handle =
+            |bound: &BoundListener| Ok((Arc::clone(&bound.info.name), bound.address, bound.socket.try_clone()?));
+        self.0.iter().map(handle).collect()
     }
 }
 
@@ -104,12 +121,17 @@ impl BindFault {
     }
 }
 
-/// Binds every address of every listener once for each worker.
+/// Binds every address of every listener once for each worker, or takes the sockets that are inherited for it.
 ///
 /// # Errors
 /// The first address that cannot be bound; what was bound before is closed again.
-pub fn bind_all(listeners: &[ListenerSettings], workers: usize) -> Result<Vec<WorkerListeners>, BindError> {
-    let mut sets: Vec<_> = (0..workers.max(1)).map(|_| WorkerListeners(Vec::new())).collect();
+pub fn bind_all(
+    listeners: &[ListenerSettings],
+    workers: usize,
+    inherited: &mut Inherited,
+) -> Result<Vec<WorkerListeners>, BindError> {
+    let workers = workers.max(1);
+    let mut sets: Vec<_> = (0..workers).map(|_| WorkerListeners(Vec::new())).collect();
     for settings in listeners {
         let info = Arc::new(ListenerInfo {
             name: Arc::clone(&settings.name),
@@ -122,13 +144,22 @@ pub fn bind_all(listeners: &[ListenerSettings], workers: usize) -> Result<Vec<Wo
             let has_v4_twin = listeners.iter().flat_map(|other| &other.addresses).any(|other| {
                 other.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && other.port() == asked.port() && asked.port() != 0
             });
-            let bind = |address, shared| {
-                bind(address, shared, has_v4_twin).map_err(|error| BindError {
-                    listener: Arc::clone(&settings.name),
-                    address: asked,
-                    source: error.into(),
-                })
+            let failed = |error: io::Error| BindError {
+                listener: Arc::clone(&settings.name),
+                address: asked,
+                source: error.into(),
             };
+            let bind = |address, shared| bind(address, shared, has_v4_twin).map_err(failed);
+            let taken = inherited.take(&settings.name, asked).map_err(failed)?;
+            if !taken.is_empty() {
+                for (set, sockets) in sets.iter_mut().zip(share_out(taken, workers).map_err(failed)?) {
+                    for socket in sockets {
+                        let address = socket.local_addr().unwrap_or(asked);
+                        set.0.push(BoundListener { socket, address, info: Arc::clone(&info) });
+                    }
+                }
+                continue;
+            }
             let mut address = asked;
             if asked.port() != 0 {
                 drop(bind(address, false)?);
@@ -255,7 +286,7 @@ mod tests {
     #[test]
     fn port_zero_becomes_one_port_for_all_workers() {
         let any = "127.0.0.1:0".parse().expect("an address");
-        let sets = bind_all(&[settings("a", &[any, any])], 3).expect("ports are free");
+        let sets = bind_all(&[settings("a", &[any, any])], 3, &mut Inherited::default()).expect("ports are free");
         let addresses: Vec<_> = sets.iter().map(WorkerListeners::addresses).collect();
         assert_eq!(addresses.len(), 3);
         assert!(addresses.iter().all(|set| *set == addresses[0]));
@@ -264,16 +295,19 @@ mod tests {
 
     #[test]
     fn a_port_that_is_taken_is_an_error_even_where_it_could_be_shared() {
-        let sets = bind_all(&[settings("a", &["127.0.0.1:0".parse().expect("an address")])], 1).expect("free");
+        let sets =
+            bind_all(&[settings("a", &["127.0.0.1:0".parse().expect("an address")])], 1, &mut Inherited::default())
+                .expect("free");
         let taken = sets[0].addresses()[0].1;
-        let error = bind_all(&[settings("b", &[taken])], 1).expect_err("taken");
+        let error = bind_all(&[settings("b", &[taken])], 1, &mut Inherited::default()).expect_err("taken");
         assert_eq!(error.to_string(), format!("listener \"b\": {taken} is in use by another process"));
     }
 
     #[test]
     fn an_address_of_another_machine_is_named() {
         let error =
-            bind_all(&[settings("c", &["192.0.2.1:80".parse().expect("an address")])], 1).expect_err("not ours");
+            bind_all(&[settings("c", &["192.0.2.1:80".parse().expect("an address")])], 1, &mut Inherited::default())
+                .expect_err("not ours");
         assert_eq!(error.to_string(), "listener \"c\": 192.0.2.1:80 is not an address of this machine");
     }
 }

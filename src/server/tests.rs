@@ -134,7 +134,7 @@ impl Running {
             tls,
             is_backoffice: false,
         };
-        let listeners = bind_all(&[listener], 1).expect("a free port").remove(0);
+        let listeners = bind_all(&[listener], 1, &mut Inherited::default()).expect("a free port").remove(0);
         let address = listeners.addresses()[0].1;
         let handler = Recorder::default();
         let drain = Drain::new();

@@ -25,6 +25,7 @@ mod rules;
 mod self_service;
 mod shutdown;
 mod systems;
+mod take_over;
 mod tls;
 mod upgrade;
 mod upstreams;
