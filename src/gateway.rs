@@ -20,7 +20,7 @@ mod withdrawal;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -47,6 +47,9 @@ use request_id::{RequestId, RequestIds};
 use response::Refusal;
 pub use usage::KeyUsage;
 pub use withdrawal::cut_withdrawn;
+
+/// How long a request waits before it looks whether rules and keys are of one piece again.
+const JOINT_CHANGE_PAUSE: Duration = Duration::from_millis(1);
 
 /// What all workers share and only read while requests are served.
 #[derive(Debug)]
@@ -142,14 +145,14 @@ impl Gateway {
         peer: &Arc<Peer>,
     ) -> impl Future<Output = Response<RecordedBody>> + Send {
         let (started, at) = (Instant::now(), SystemTime::now());
-        let snapshot = self.worker.shared.snapshot.load();
         let (mut parts, body) = request.into_parts();
         let upgrade = parts.extensions.remove::<OnUpgrade>();
-        let seen = Seen::of(&parts, peer, &snapshot, &self.worker.request_ids, at);
+        let mut view = self.view(&parts, peer, at);
         let mut record = Record::begin(&self.worker, started, at);
 
         async move {
-            let outcome = self.walk(&parts, body, upgrade, peer, &snapshot, &seen, &mut record).await;
+            let outcome = self.walk(&parts, body, upgrade, peer, &mut view, &mut record).await;
+            let View { snapshot, seen, .. } = view;
             let mut response = match outcome {
                 Ok(response) => response,
                 Err(failure) => self.answer_failure(failure, &snapshot, &seen, &mut record),
@@ -168,20 +171,26 @@ impl Gateway {
 
     /// Decides, and sends an admitted request on.
     #[expect(clippy::manual_async_fn, reason = "as for `handle`")]
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one request")]
     fn walk(
         &self,
         parts: &Parts,
         mut body: RequestBody,
         upgrade: Option<OnUpgrade>,
         peer: &Peer,
-        snapshot: &Arc<Snapshot>,
-        seen: &Seen,
+        view: &mut View,
         record: &mut Record,
     ) -> impl Future<Output = Result<Response<Body>, Failure>> + Send {
         async move {
             let (authority, host) = requested_host(&parts.uri, &parts.headers)?;
-            let permit = match self.decide(parts, &host, peer, snapshot, seen, record)? {
+            let admitted = loop {
+                match self.decide(parts, &host, peer, view, record) {
+                    Some(admitted) => break admitted?,
+                    // Boxed: it is rare.
+                    None => *view = Box::pin(self.view_of_one_piece(parts, peer, record.at())).await,
+                }
+            };
+            let seen = &view.seen;
+            let permit = match admitted {
                 Admitted::Forward(permit) => permit,
                 Admitted::Preflight(preflight) => return Ok(answer_preflight(&preflight, parts, record)),
             };
@@ -210,8 +219,9 @@ impl Gateway {
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 // A tunnel outlives its request. If the key was revoked while the upstream thought it over, the tunnel is
                 // not among those that were cut: judge once more, now that it is.
-                let current = self.worker.shared.snapshot.load();
-                if let Err(refused) = self.judge(parts, &host, peer, &current, seen, SystemTime::now(), None) {
+                let now = SystemTime::now();
+                let current = Box::pin(self.view_of_one_piece(parts, peer, now)).await;
+                if let Err(refused) = self.judge(parts, &host, peer, &current.snapshot, &current.seen, now, None) {
                     let shared = &self.worker.shared;
                     cut_withdrawn(
                         std::slice::from_ref(self.worker.forwarder.streams()),
@@ -225,21 +235,44 @@ impl Gateway {
         }
     }
 
-    /// Asks whether the request may pass, and counts the answer.
+    /// The rules in force, and the request as they see it.
+    fn view(&self, parts: &Parts, peer: &Peer, at: SystemTime) -> View {
+        let epoch = self.worker.shared.keys.epoch();
+        let snapshot = self.worker.shared.snapshot.load();
+        let seen = Seen::of(parts, peer, &snapshot, &self.worker.request_ids, at);
+        View { epoch, snapshot, seen }
+    }
+
+    /// The same, once rules and keys do not change.
+    async fn view_of_one_piece(&self, parts: &Parts, peer: &Peer, at: SystemTime) -> View {
+        loop {
+            let view = self.view(parts, peer, at);
+            if view.epoch.is_multiple_of(2) {
+                return view;
+            }
+            tokio::time::sleep(JOINT_CHANGE_PAUSE).await;
+        }
+    }
+
+    /// Asks whether the request may pass, and counts the answer. `None` if rules and keys changed together meanwhile: then
+    /// the answer may be of half a configuration.
     fn decide(
         &self,
         parts: &Parts,
         host: &str,
         peer: &Peer,
-        snapshot: &Arc<Snapshot>,
-        seen: &Seen,
+        view: &View,
         record: &mut Record,
-    ) -> Result<Admitted, Refused> {
+    ) -> Option<Result<Admitted, Refused>> {
+        let View { epoch, snapshot, seen } = view;
         let guesses = &self.worker.shared.guesses;
         let debt = guesses.debt(seen.client_address, record.started());
         let gate = SpentGate { guesses, keys: &self.worker.shared.keys, address: seen.client_address };
         let gate = matches!(debt, Debt::Spent(_)).then_some(&gate as &dyn Gate);
         let admitted = self.judge(parts, host, peer, snapshot, seen, record.at(), gate);
+        if !epoch.is_multiple_of(2) || self.worker.shared.keys.epoch() != *epoch {
+            return None;
+        }
         record.decided(&admitted);
         self.note_usage(&admitted, snapshot, record.at());
         match &admitted {
@@ -254,7 +287,7 @@ impl Gateway {
             }
             _ => {}
         }
-        admitted
+        Some(admitted)
     }
 
     /// Counts what the key that was shown was used for.
@@ -382,6 +415,14 @@ impl Handler for Gateway {
     fn failed(&self, peer: &Peer) -> Response<Bytes> {
         self.answer_by_itself(Refusal::internal(), peer)
     }
+}
+
+/// What a request is judged by, and how it looks to it.
+struct View {
+    /// Of the keys, from before the rules were read.
+    epoch: u64,
+    snapshot: Arc<Snapshot>,
+    seen: Seen,
 }
 
 /// What is known of a request before anything is decided, as its own log line and the upstream see it.

@@ -18,7 +18,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -103,6 +103,27 @@ pub struct KeyTable {
     schemes: AtomicU8,
     pepper: ArcSwapOption<Pepper>,
     is_loaded: AtomicBool,
+    /// See [`KeyTable::epoch`].
+    epoch: AtomicU64,
+}
+
+/// A change of keys that goes with a change of rules; it is over when this is dropped.
+#[derive(Debug)]
+pub struct JointChange<'t>(&'t KeyTable);
+
+impl Drop for JointChange<'_> {
+    fn drop(&mut self) {
+        self.0.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// What would have to change for the table to hold certain keys of files.
+#[derive(Debug, Default)]
+pub struct Difference {
+    removed: Vec<Held>,
+    /// By their place in the list, record and secret.
+    changed: Vec<(usize, usize)>,
+    added: Vec<(usize, usize)>,
 }
 
 /// Terms as the entries hold them: swapped in place when their client changes, for all keys at once.
@@ -250,6 +271,7 @@ impl KeyTable {
             schemes: AtomicU8::new(0),
             pepper: ArcSwapOption::empty(),
             is_loaded: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
         }
     }
 
@@ -352,39 +374,61 @@ impl KeyTable {
         self.pepper.store(pepper.map(Arc::new));
     }
 
-    /// Makes the table hold exactly these keys of files, and leaves those of the store alone: [`KeyTable::restrict`], then
-    /// [`KeyTable::extend`].
+    /// Which change that goes with a change of rules was the last: an odd number while one is under way. What was read
+    /// of keys and rules belongs together if this was the same even number before and after.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Begins a change that goes with a change of rules. Requests are not judged until it is over; one at a time.
+    pub fn begin_joint_change(&self) -> JointChange<'_> {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        JointChange(self)
+    }
+
+    /// Makes the table hold exactly these keys of files, and leaves those of the store alone.
     ///
     /// Lookups go on all the while: nothing here holds more than one entry's lock for writing, and secrets that stay as
     /// they are are not written at all.
     pub fn reconcile(&self, records: &[KeyRecord]) -> Reconciled {
-        let restricted = self.restrict(records);
-        Reconciled { added: self.extend(records), ..restricted }
+        let difference = self.difference(records);
+        self.apply(&difference, records)
     }
 
-    /// The first half of a change: takes out what these keys do not hold and changes what they hold, and adds nothing. A key
-    /// that is gone or switched off must not outlive one that is new, and a new one must not meet the rules of before.
-    pub fn restrict(&self, records: &[KeyRecord]) -> Reconciled {
+    /// What [`KeyTable::apply`] will have to do for these keys of files. Changes nothing.
+    pub fn difference(&self, records: &[KeyRecord]) -> Difference {
         let wanted = records.iter().flat_map(|record| &record.secrets).map(|secret| Held::of(&secret.digest)).collect();
-        let removed = self.remove_absent(KeyOrigin::File, &wanted);
-        let mut outcome = Reconciled { removed, ..Reconciled::default() };
-        for record in records {
-            for secret in &record.secrets {
-                if self.stands_for(record, secret) == Some(false) {
-                    outcome.changed += 1;
-                    self.place(&mut self.write(), record, secret);
+        let mut difference = Difference { removed: self.absent(KeyOrigin::File, &wanted), ..Difference::default() };
+        for (index, record) in records.iter().enumerate() {
+            for (place, secret) in record.secrets.iter().enumerate() {
+                match self.stands_for(record, secret) {
+                    Some(true) => {}
+                    Some(false) => difference.changed.push((index, place)),
+                    None => difference.added.push((index, place)),
                 }
             }
         }
-        outcome
+        difference
+    }
+
+    /// Makes a difference between the table and these records nothing: first what is gone is taken out, then the rest.
+    pub fn apply(&self, difference: &Difference, records: &[KeyRecord]) -> Reconciled {
+        let removed = self.take_all(&difference.removed);
+        for &(index, place) in difference.changed.iter().chain(&difference.added) {
+            let record = &records[index];
+            self.place(&mut self.write(), record, &record.secrets[place]);
+        }
+        self.set_loaded();
+        Reconciled { removed, changed: difference.changed.len(), added: difference.added.len() }
     }
 
     /// Takes out every secret of the store that is not among these, and says how many there were.
     pub fn retain_of_store(&self, wanted: &HashSet<Held>) -> usize {
-        self.remove_absent(KeyOrigin::Store, wanted)
+        self.take_all(&self.absent(KeyOrigin::Store, wanted))
     }
 
-    fn remove_absent(&self, origin: KeyOrigin, wanted: &HashSet<Held>) -> usize {
+    /// The secrets of this origin that are not among these.
+    fn absent(&self, origin: KeyOrigin, wanted: &HashSet<Held>) -> Vec<Held> {
         let mut gone = Vec::new();
         for entry in &self.entries {
             let mut slot: Option<&Slot> = Some(entry.value());
@@ -396,11 +440,14 @@ impl KeyTable {
                 slot = at.next();
             }
         }
-        let removed = gone.iter().filter(|held| self.take(&mut self.write(), held.tag, |slot| slot.rest == held.rest));
-        removed.count()
+        gone
     }
 
-    /// The second half: adds what is not there yet, and says how many secrets that were.
+    fn take_all(&self, secrets: &[Held]) -> usize {
+        secrets.iter().filter(|held| self.take(&mut self.write(), held.tag, |slot| slot.rest == held.rest)).count()
+    }
+
+    /// Adds what is not there yet, and says how many secrets that were.
     pub fn extend(&self, records: &[KeyRecord]) -> usize {
         let mut added = 0;
         for record in records {

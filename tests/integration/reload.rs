@@ -90,6 +90,45 @@ fn rules_change_under_traffic_without_one_wrong_or_lost_answer() {
     assert!(gateway.generation() >= 21);
 }
 
+/// Each of two hundred changes turns over what a key holds, what the rule asks for, and the pepper that digests are made
+/// with. By the old of one and the new of another nobody would get in.
+#[test]
+fn rules_and_keys_change_together_two_hundred_times_without_one_wrong_or_lost_answer() {
+    let origin = Origin::start();
+    let config = |turn: usize| {
+        let pepper = [u8::try_from(turn % 2 + 1).expect("small"); 32];
+        let mut text = format!(
+            "upstreams: {{ api: {{ url: \"{{{{origin}}}}\" }} }}\nkeys: {{ pepper_file: pepper-{}.key }}\nworkers: 2\nclients:\n",
+            turn % 2
+        );
+        // The others make the change take a moment.
+        let others = (0..300).map(|number| format!("other-{number}"));
+        for name in ["shop", "other"].map(str::to_owned).into_iter().chain(others) {
+            let digest = keys::blake3_keyed(&format!("{name}-key"), &pepper);
+            writeln!(
+                text,
+                "  - {{ id: {name}, client_type: cms, permissions: [turn.{turn}], keys: [ {{ id: key_{name}, name: {name}, digest: \"{digest}\" }} ] }}",
+            )
+            .expect("text takes text");
+        }
+        text + &format!(
+            "endpoints:\n  - {{ name: steady, path: /steady, upstream: api, permissions: [turn.{turn}] }}\n"
+        )
+    };
+    let pepper = |turn: usize| format!("{:02x}", turn % 2 + 1).repeat(32);
+    let mut prepared = Gateway::with(&config(0)).origin(&origin);
+    for turn in 0..2 {
+        prepared = prepared.file(&format!("pepper-{turn}.key"), &pepper(turn));
+    }
+    let gateway = prepared.start();
+    let traffic = Traffic::start(&gateway);
+    for turn in 1..=200 {
+        gateway.reload(&config(turn));
+    }
+    traffic.finish();
+    assert!(gateway.generation() >= 201);
+}
+
 #[test]
 fn a_change_is_in_force_on_connections_that_are_open_already() {
     let origin = Origin::start();

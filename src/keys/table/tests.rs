@@ -261,7 +261,7 @@ proptest! {
 }
 
 #[test]
-fn a_change_takes_away_before_it_adds() {
+fn a_difference_is_made_only_when_it_is_applied() {
     let off = |id| api_key_with(id, client("shop", "cms"), |terms| terms.active = false);
     let on = |id| api_key(id, client("shop", "cms"));
     let table = KeyTable::new();
@@ -269,12 +269,21 @@ fn a_change_takes_away_before_it_adds() {
     let next = [record(on("key_new"), &["new"]), record(off("key_off"), &["off"])];
     let found = |text: &str| table.lookup(&Secret::borrowed(text.as_bytes())).map(|entry| entry.key.active);
 
-    let outcome = table.restrict(&next);
-    assert_eq!(outcome, Reconciled { added: 0, changed: 1, removed: 1 });
-    assert_eq!((found("gone"), found("off"), found("new")), (None, Some(false), None));
-    assert_eq!(table.extend(&next), 1);
+    let difference = table.difference(&next);
+    assert_eq!((found("gone"), found("off"), found("new")), (Some(true), Some(true), None));
+    assert_eq!(table.apply(&difference, &next), Reconciled { added: 1, changed: 1, removed: 1 });
     assert_eq!((found("gone"), found("off"), found("new")), (None, Some(false), Some(true)));
-    assert_eq!((table.restrict(&next), table.extend(&next)), (Reconciled::default(), 0));
+    assert_eq!(table.apply(&table.difference(&next), &next), Reconciled::default());
+}
+
+#[test]
+fn the_epoch_is_odd_while_keys_and_rules_change_together() {
+    let table = KeyTable::new();
+    let before = table.epoch();
+    let change = table.begin_joint_change();
+    assert!(before.is_multiple_of(2) && !table.epoch().is_multiple_of(2));
+    drop(change);
+    assert!(table.epoch().is_multiple_of(2) && table.epoch() != before);
 }
 
 /// A digest with the tag of another one.
