@@ -89,5 +89,5 @@ fn the_limits_have_the_defaults_of_the_manual() {
         assert_eq!(plain(shown), default, "{path}: {line}");
         compared += 1;
     }
-    assert_eq!(compared, 19);
+    assert_eq!(compared, 22);
 }
