@@ -363,9 +363,14 @@ fn work(
     runtime.block_on(async {
         tokio::spawn(forwarder.housekeeping());
         let streams = Arc::clone(forwarder.streams());
-        let cut_streams = drain.clone();
+        let (ending, tunnels) = (drain.clone(), Arc::clone(forwarder.tunnels()));
+        let until_goodbye = connections.grace / 2;
         tokio::spawn(async move {
-            cut_streams.wait_cut().await;
+            ending.wait().await;
+            // Half of the time to go on, half to say goodbye.
+            let _ = tokio::time::timeout(until_goodbye, ending.wait_cut()).await;
+            tunnels.say_goodbye();
+            ending.wait_cut().await;
             streams.cut_all();
         });
         let gateway = Gateway::new(shared, forwarder, metrics.clone(), usage);

@@ -23,6 +23,7 @@ mod response;
 mod sending;
 mod transport;
 mod upgrade;
+mod websocket;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -357,7 +358,8 @@ impl Forwarder {
         let connection = connection.ok_or(ForwardError::Closed(None))?;
         let idle = permit.endpoint().upstream.timeouts.tunnel;
         let lifetime = permit.key_lifetime(SystemTime::now());
-        self.shared.tunnels.open(downstream, connection, permit.shown(), lifetime, idle);
+        let is_websocket = asked.as_bytes().eq_ignore_ascii_case(b"websocket");
+        self.shared.tunnels.open(downstream, connection, permit.shown(), lifetime, idle, is_websocket);
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = head.headers;

@@ -315,7 +315,8 @@ shape! {
         /// From the moment a request is passed on to the end of its answer, or `none`. Upgraded connections are not meant.
         /// Default: `none`, since answers may be long; the times between pieces and the least rate hold all the same.
         exchange: Option<NoneOr<Span>>,
-        /// For requests in flight when the program is told to stop. Default: `30s`.
+        /// For requests in flight when the program is told to stop. WebSockets are sent a close frame when half of it is
+        /// over, and cut at the end. Default: `30s`.
         drain: Option<Span>,
     }
 }

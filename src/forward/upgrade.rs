@@ -4,9 +4,11 @@
 //! nothing has moved for the upstream's `tunnel` timeout, or the tunnel is cut: all of them when the gateway drains, one
 //! key's when that key is revoked. What one side ends, the other is told; it may still finish.
 //!
-//! A tunnel holds no buffer while nothing moves. Nothing here looks at the bytes.
+//! A tunnel holds no buffer while nothing moves. Nothing here looks at the bytes, except that the ends of a WebSocket's
+//! frames are known: [`Tunnels::say_goodbye`] puts a close frame between two of them.
 //!
-//! The tasks belong to [`Tunnels`]: whoever shuts down cuts the [streams](OpenStreams) and waits for [`Tunnels::closed`].
+//! The tasks belong to [`Tunnels`]: whoever shuts down says goodbye, cuts the [streams](OpenStreams) and waits for
+//! [`Tunnels::closed`].
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -24,6 +26,7 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::{Connection, Timer};
 use super::open::OpenStreams;
+use super::websocket::{self, Frames};
 use crate::keys::TableEntry;
 
 /// What is moved in one step.
@@ -35,13 +38,14 @@ pub struct Tunnels {
     streams: Arc<OpenStreams>,
     /// Of the tasks, which end a moment after their streams are cut.
     count: watch::Sender<usize>,
+    is_leaving: watch::Sender<bool>,
 }
 
 impl Tunnels {
     /// Tunnels that are registered here.
     #[must_use]
     pub fn new(streams: Arc<OpenStreams>) -> Self {
-        Self { streams, count: watch::Sender::new(0) }
+        Self { streams, count: watch::Sender::new(0), is_leaving: watch::Sender::new(false) }
     }
 
     /// How many are open.
@@ -56,6 +60,12 @@ impl Tunnels {
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 
+    /// Tells both sides of every WebSocket that it will end, now and of those to come. They may answer; until they do, or
+    /// are cut, their connections stay open.
+    pub fn say_goodbye(&self) {
+        self.is_leaving.send_replace(true);
+    }
+
     /// Hands two connections over to a task that copies between them. `idle` is how long nothing may move,
     /// `lifetime` when it ends in any case.
     pub(super) fn open(
@@ -65,17 +75,19 @@ impl Tunnels {
         shown: Option<&TableEntry>,
         lifetime: Option<Duration>,
         idle: Duration,
+        is_websocket: bool,
     ) {
         let Some(mut registered) = self.streams.register(shown) else { return };
         self.count.send_modify(|count| *count += 1);
         let counted = Counted(Arc::clone(self));
+        let leaving = is_websocket.then(|| self.is_leaving.subscribe());
         tokio::spawn(async move {
             let _counted = counted;
             tokio::select! {
                 // Whether it was cut, has ended or has failed: both connections are dropped here, and so closed.
                 () = registered.cut() => {}
                 () = end_of(lifetime) => {}
-                _ = run(downstream, upstream, idle) => {}
+                _ = run(downstream, upstream, idle, leaving) => {}
             }
         });
     }
@@ -98,7 +110,13 @@ async fn end_of(lifetime: Option<Duration>) {
     }
 }
 
-async fn run(downstream: OnUpgrade, upstream: Box<Connection>, idle: Duration) -> io::Result<()> {
+/// Copies both ways. `leaving` is there for a protocol that knows a goodbye.
+async fn run(
+    downstream: OnUpgrade,
+    upstream: Box<Connection>,
+    idle: Duration,
+    mut leaving: Option<watch::Receiver<bool>>,
+) -> io::Result<()> {
     let Ok(Ok(downstream)) = timeout(idle, downstream).await else {
         // The caller left before it was told of the switch.
         return Ok(());
@@ -108,9 +126,31 @@ async fn run(downstream: OnUpgrade, upstream: Box<Connection>, idle: Duration) -
     // The server may have spoken right behind its head.
     let mut outward = Pipe { pending: input.freeze(), ..Pipe::default() };
     let mut inward = Pipe::default();
+    if leaving.is_some() {
+        outward.knows_frames(websocket::close_for_client());
+        if let Some(goodbye) = websocket::close_for_server() {
+            inward.knows_frames(goodbye);
+        }
+    }
     let mut deadline = None;
+    let mut told = std::pin::pin!(async move {
+        let is_told = match &mut leaving {
+            Some(leaving) => leaving.wait_for(|is_leaving| *is_leaving).await.is_ok(),
+            None => false,
+        };
+        if !is_told {
+            // Nobody says it, or can say it any more.
+            std::future::pending::<()>().await;
+        }
+    });
+    let mut is_leaving = false;
     std::future::poll_fn(|context| {
         let mut has_moved = false;
+        if !is_leaving && told.as_mut().poll(context).is_ready() {
+            is_leaving = true;
+            outward.is_leaving = true;
+            inward.is_leaving = true;
+        }
         let out = outward.poll(&mut stream, &mut downstream, &mut has_moved, context)?;
         let back = inward.poll(&mut downstream, &mut stream, &mut has_moved, context)?;
         if out.is_ready() && back.is_ready() {
@@ -145,9 +185,79 @@ struct Pipe {
     needs_flush: bool,
     has_ended: bool,
     is_closed: bool,
+    /// For a protocol that knows a goodbye.
+    farewell: Option<Farewell>,
+    /// It is to be said.
+    is_leaving: bool,
+}
+
+/// How one direction of a WebSocket ends.
+struct Farewell {
+    /// What has come from the one side.
+    frames: Frames,
+    /// What the other side is told; gone once it was. What still comes then is not passed on.
+    goodbye: Option<Bytes>,
+    /// What was passed on ends between two frames, whatever has come since.
+    is_due: bool,
+    /// What was passed on ends with a close frame.
+    has_parted: bool,
 }
 
 impl Pipe {
+    fn knows_frames(&mut self, goodbye: Bytes) {
+        let mut frames = Frames::default();
+        frames.pass(&self.pending);
+        self.farewell = Some(Farewell { frames, goodbye: Some(goodbye), is_due: false, has_parted: false });
+    }
+
+    /// How much of what was read is passed on.
+    fn pass(&mut self, bytes: &[u8]) -> usize {
+        let Some(farewell) = &mut self.farewell else { return bytes.len() };
+        let frames = &mut farewell.frames;
+        if !self.is_leaving {
+            frames.pass(bytes);
+            return bytes.len();
+        }
+        if farewell.goodbye.is_none() {
+            frames.pass(bytes);
+            return 0;
+        }
+        let passed = frames.pass_one(bytes);
+        if frames.is_between() {
+            farewell.is_due = true;
+            farewell.has_parted = frames.has_closed();
+            frames.pass(&bytes[passed..]);
+        }
+        passed
+    }
+
+    /// Says goodbye if it is time to, between two frames; true if there is something to write.
+    fn takes_leave(&mut self) -> bool {
+        let Some(farewell) = &mut self.farewell else { return false };
+        if !self.is_leaving {
+            return false;
+        }
+        let Farewell { frames, goodbye, is_due, has_parted } = farewell;
+        if goodbye.is_none() {
+            // Nothing is passed on any more. Once the one side has parted as well, this direction is over.
+            self.has_ended |= frames.has_closed();
+            return false;
+        }
+        if !*is_due {
+            if !frames.is_between() {
+                return false;
+            }
+            *has_parted = frames.has_closed();
+        }
+        if *has_parted {
+            // The other side has been told already, by the one.
+            self.farewell = None;
+            return false;
+        }
+        self.pending = goodbye.take().unwrap_or_default();
+        true
+    }
+
     /// Moves what can be moved; ready when the end was passed on.
     fn poll(
         &mut self,
@@ -169,6 +279,9 @@ impl Pipe {
                 self.needs_flush = true;
                 *has_moved = true;
             }
+            if self.takes_leave() {
+                continue;
+            }
             if self.has_ended {
                 ready!(Pin::new(&mut *to).poll_shutdown(context))?;
                 self.is_closed = true;
@@ -189,6 +302,10 @@ impl Pipe {
                     *has_moved = true;
                     self.needs_flush = true;
                     let bytes = buffer.filled();
+                    let bytes = &bytes[..self.pass(bytes)];
+                    if bytes.is_empty() {
+                        continue;
+                    }
                     let count = match Pin::new(&mut *to).poll_write(context, bytes)? {
                         Poll::Ready(count) => count,
                         Poll::Pending => 0,

@@ -1,6 +1,7 @@
 //! Connections that change their protocol: only to what the endpoint lists, only after the upstream agreed.
 
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use super::support::origin::accept_value;
 use super::support::{Caller, Gateway, Origin, Play, Report, wait};
@@ -218,4 +219,92 @@ fn a_handshake_with_a_body_or_another_method_is_no_upgrade() {
             report.holds(head, seen.head(), !seen.has("upgrade"));
         }
     }
+}
+
+/// A frame as a server sends it, or as a client does with a mask of zeros.
+fn frame(opcode: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).expect("a short one");
+    let mut bytes = vec![0x80 | opcode, length | if masked { 0x80 } else { 0 }];
+    if masked {
+        bytes.extend([0; 4]);
+    }
+    bytes.extend(payload);
+    bytes
+}
+
+/// The payload of a frame that a client sent, freed of its mask.
+fn unmasked(bytes: &[u8]) -> Vec<u8> {
+    bytes[6..].iter().zip(bytes[2..6].iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()
+}
+
+#[test]
+fn before_a_websocket_is_cut_both_sides_are_told_between_two_frames() {
+    let (heard, hears) = mpsc::channel();
+    let heard = Mutex::new(heard);
+    let (speak, speaks) = mpsc::channel::<Vec<u8>>();
+    let speaks = Mutex::new(speaks);
+    let origin = Origin::playing(Play::talk(move |talk| {
+        talk.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {}\r\n\r\n",
+            accept_value(WEBSOCKET_KEY)
+        ));
+        for bytes in speaks.lock().expect("no panic holds it").iter() {
+            talk.send(bytes);
+        }
+        let all = talk.read_to_end();
+        heard.lock().expect("no panic holds it").send(all).expect("somebody listens");
+    }));
+    let mut gateway = Gateway::before(&origin, &format!("timeouts: {{ drain: 6s }}\n{CONFIG}"));
+    let mut caller = Caller::connect(gateway.address());
+    caller.send(handshake("/socket", "x-api-key: shop-key\r\n"));
+    assert_eq!(caller.response().status, 101);
+    let said = |bytes: &[u8]| speak.send(bytes.to_vec()).expect("the origin listens");
+
+    said(&frame(1, false, b"hello"));
+    assert_eq!(caller.read_exactly(7), frame(1, false, b"hello"));
+    caller.send(frame(1, true, b"hello back"));
+    gateway.signal("TERM");
+    gateway.wait_for_output("draining");
+    // It goes on for a while.
+    said(&frame(1, false, b"still here"));
+    assert_eq!(caller.read_exactly(12), frame(1, false, b"still here"));
+    // Half of the time is over while a frame is under way: it is finished first, and the next one is not begun.
+    let long = frame(2, false, &[7; 100]);
+    said(&long[..50]);
+    assert_eq!(caller.read_exactly(50), &long[..50]);
+    std::thread::sleep(Duration::from_millis(3500));
+    said(&[&long[50..], &frame(1, false, b"too late")].concat());
+    assert_eq!(caller.read_exactly(52), &long[50..]);
+    let close = caller.read_exactly(4);
+    assert_eq!(close, [0x88, 2, 0x03, 0xe9], "1001, going away");
+    // The caller answers as it should; the origin does as well.
+    caller.send(frame(8, true, &[0x03, 0xe9]));
+    said(&frame(8, false, &[0x03, 0xe9]));
+    drop(speak);
+    assert!(caller.is_closed_within(wait::DEADLINE));
+    let all = hears.recv_timeout(wait::DEADLINE).expect("the origin's side ends");
+    let (hello, close) = all.split_at(16);
+    assert_eq!(hello, frame(1, true, b"hello back"));
+    assert_eq!((close[0], close[1], unmasked(close)), (0x88, 0x82, vec![0x03, 0xe9]));
+    assert_eq!(gateway.wait_for_exit().code(), Some(0), "{}", gateway.stderr());
+}
+
+#[test]
+fn what_is_no_websocket_is_cut_without_a_word() {
+    let origin = Origin::playing(Play::talk(|talk| {
+        talk.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: other\r\n\r\nhi");
+        talk.read_to_end();
+    }));
+    let yaml = format!(
+        "timeouts: {{ drain: 500ms }}\n{}",
+        CONFIG.replace("name: open, path: /open,", "name: open, path: /open, upgrades: [other],")
+    );
+    let mut gateway = Gateway::before(&origin, &yaml);
+    let mut caller = Caller::connect(gateway.address());
+    caller.send("GET /open HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n");
+    assert_eq!(caller.response().status, 101);
+    assert_eq!(caller.read_exactly(2), b"hi");
+    gateway.signal("TERM");
+    assert_eq!(caller.read_to_end(), b"");
+    gateway.wait_for_exit();
 }
