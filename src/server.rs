@@ -20,6 +20,7 @@ use crate::telemetry::metrics::WorkerMetrics;
 mod connection;
 pub mod drain;
 mod exchange;
+mod frames;
 pub mod guard;
 pub mod handler;
 mod inherited;

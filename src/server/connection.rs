@@ -263,6 +263,10 @@ async fn serve_http2<H: Handler>(
                 worker.metrics.limit_hit("http2_cancelled_streams");
                 return Poll::Ready(End::Cut);
             }
+            if state.is_flooded() {
+                worker.metrics.limit_hit("http2_frames");
+                return Poll::Ready(End::Cut);
+            }
             match keeper.poll(context, Keeper::http2_deadline) {
                 Poll::Ready(Verdict::Close) => connection.as_mut().graceful_shutdown(),
                 Poll::Ready(Verdict::Refuse(_) | Verdict::Cut) => return Poll::Ready(End::Cut),

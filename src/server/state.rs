@@ -29,6 +29,8 @@ pub(super) struct ConnectionState {
     write_stalled_since: AtomicU64,
     has_unflushed: AtomicBool,
     has_read_preface: AtomicBool,
+    /// HTTP/2: the client sent too many frames that bring nothing forward.
+    is_flooded: AtomicBool,
     is_tunnel: AtomicBool,
     is_last: AtomicBool,
     begun: AtomicU32,
@@ -41,6 +43,8 @@ pub(super) struct ConnectionState {
     window_progress: AtomicU32,
     /// Moves whenever more was written than the small talk of HTTP/2.
     payload_writes: AtomicU32,
+    /// HTTP/2: how many frames that bring nothing forward the exchanges have made up for, in all.
+    earned: AtomicU32,
 }
 
 impl ConnectionState {
@@ -54,6 +58,7 @@ impl ConnectionState {
             write_stalled_since: AtomicU64::new(0),
             has_unflushed: AtomicBool::new(false),
             has_read_preface: AtomicBool::new(false),
+            is_flooded: AtomicBool::new(false),
             is_tunnel: AtomicBool::new(false),
             is_last: AtomicBool::new(false),
             begun: AtomicU32::new(0),
@@ -62,6 +67,7 @@ impl ConnectionState {
             waiting_for_window: AtomicU32::new(0),
             window_progress: AtomicU32::new(0),
             payload_writes: AtomicU32::new(0),
+            earned: AtomicU32::new(0),
         }
     }
 
@@ -94,6 +100,10 @@ impl ConnectionState {
 
     pub(super) fn set_read_preface(&self) {
         self.has_read_preface.store(true, Relaxed);
+    }
+
+    pub(super) fn set_flooded(&self) {
+        self.is_flooded.store(true, Relaxed);
     }
 
     pub(super) fn write_went_on(&self) {
@@ -132,6 +142,10 @@ impl ConnectionState {
         self.ended.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn earns(&self, frames: u32) {
+        self.earned.fetch_add(frames, Relaxed);
+    }
+
     pub(super) fn becomes_tunnel(&self) {
         self.is_tunnel.store(true, Relaxed);
     }
@@ -163,6 +177,15 @@ impl ConnectionState {
 
     pub(super) fn has_read_preface(&self) -> bool {
         self.has_read_preface.load(Relaxed)
+    }
+
+    pub(super) fn is_flooded(&self) -> bool {
+        self.is_flooded.load(Relaxed)
+    }
+
+    /// What the exchanges have earned, in all; wraps around.
+    pub(super) fn earned(&self) -> u32 {
+        self.earned.load(Relaxed)
     }
 
     pub(super) fn is_tunnel(&self) -> bool {

@@ -9,6 +9,8 @@ mod access_log;
 mod answers;
 mod cli;
 mod credentials;
+#[cfg(target_os = "linux")]
+mod floods;
 mod forwarding;
 mod framing;
 mod guesses;

@@ -253,6 +253,14 @@ impl Gateway {
         self.child.as_ref().expect("it was started").id()
     }
 
+    /// The most memory it has held so far, in KiB.
+    #[cfg(target_os = "linux")]
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id())).expect("our own child");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a high-water mark");
+        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
+    }
+
     /// A GET to the admin listener.
     pub fn admin_get(&self, target: &str) -> Response {
         get(self.admin(), target, &[("host", &self.admin().to_string())])
