@@ -26,6 +26,7 @@ mod reload;
 mod rules;
 mod self_service;
 mod shutdown;
+mod smuggling;
 mod systems;
 mod take_over;
 mod tls;
