@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::telemetry::metrics::WorkerMetrics;
 
 mod connection;
+pub mod descriptors;
 pub mod drain;
 mod exchange;
 mod frames;

@@ -23,6 +23,8 @@ pub(super) struct ConnectionState {
     violation: AtomicU8,
     /// Heads handed to the parser behind the guard.
     heads: AtomicU32,
+    /// Since when nothing has been asked or sent; counts only while no exchange runs.
+    waiting_since: AtomicU64,
     /// When the first byte of the head being read came.
     head_since: AtomicU64,
     /// Since when the peer takes no byte that we want to send.
@@ -54,6 +56,7 @@ impl ConnectionState {
             phase: AtomicU8::new(Phase::Between as u8),
             violation: AtomicU8::new(0),
             heads: AtomicU32::new(0),
+            waiting_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             write_stalled_since: AtomicU64::new(0),
             has_unflushed: AtomicBool::new(false),
@@ -159,7 +162,18 @@ impl ConnectionState {
         self.window_progress.fetch_add(1, Relaxed);
     }
 
+    // ---- written by the connection
+
+    /// Something was asked or sent just now.
+    pub(super) fn gets_on(&self) {
+        self.waiting_since.store(self.now(), Relaxed);
+    }
+
     // ---- read by the connection
+
+    pub(super) fn waiting_since(&self) -> u64 {
+        self.waiting_since.load(Relaxed)
+    }
 
     pub(super) fn is_in_head(&self) -> bool {
         self.phase.load(Relaxed) == Phase::Head as u8
@@ -219,6 +233,13 @@ impl ConnectionState {
 
     pub(super) fn is_busy(&self) -> bool {
         self.begun() != self.ended()
+    }
+
+    /// For how long the client has been owed nothing and has asked for nothing; half a head is nothing. Absent while an
+    /// exchange runs, and for tunnels.
+    pub(super) fn silent_for(&self) -> Option<Duration> {
+        let since = Duration::from_millis(self.waiting_since());
+        (!self.is_busy() && !self.is_tunnel()).then(|| self.born.elapsed().saturating_sub(since))
     }
 
     /// The next answer is the last one on this connection.

@@ -145,7 +145,7 @@ fn a_body_that_stops_coming_is_not_waited_for() {
 
 #[test]
 fn connections_are_bounded_in_all_and_for_each_address() {
-    let origin = Origin::start();
+    let origin = Origin::directed(|request| if request.target() == "/hang" { Play::Hang } else { Play::Echo });
     for limit in ["connections: 5", "connections_per_address: 5"] {
         let yaml =
             CONFIG.replace("target: 1KiB", &format!("target: 1KiB, {limit}")).replace("idle: 400ms", "idle: 60s");
@@ -153,6 +153,8 @@ fn connections_are_bounded_in_all_and_for_each_address() {
         let mut callers: Vec<_> = (0..5).map(|_| Caller::connect(gateway.address())).collect();
         for caller in &mut callers {
             assert_eq!(caller.call("GET", "/", &[], b"").status, 200, "{limit}");
+            // One that is silent would make room for another.
+            caller.send("GET /hang HTTP/1.1\r\nhost: a\r\n\r\n");
         }
         let mut one_more = Caller::connect(gateway.address());
         one_more.send("GET /one-more HTTP/1.1\r\nhost: a\r\n\r\n");

@@ -20,6 +20,8 @@ mod key_commands;
 mod lifecycle;
 mod limits_of_size;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod overload;
 mod paths;
 mod quickstart;
 mod reload;
