@@ -26,6 +26,7 @@ mod paths;
 mod quickstart;
 mod reload;
 mod rules;
+mod secrets;
 mod self_service;
 mod shutdown;
 mod smuggling;
