@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::support::certificates::{Certificate, client_config};
+use super::support::http2::H2;
 use super::support::{Caller, Gateway, Origin, Play, Report, get, wait};
 
 const CONFIG: &str = r#"
@@ -163,4 +165,72 @@ fn callers_that_read_nothing_are_ended_and_hold_little() {
     report.holds("counted", format!("{hits}"), (hits - 50.0).abs() < 0.5);
     let grown = gateway.most_memory().saturating_sub(before);
     report.holds("memory", format!("{grown} KiB more"), grown < 24 * 1024);
+}
+
+#[test]
+fn half_a_handshake_is_ended_in_time_and_holds_nobody_up() {
+    let origin = Origin::start();
+    let certificate = Certificate::of(&["one.test"]);
+    let tls = "listen: [ { address: 127.0.0.1:0, tls: { certificates: [ { certificate: one.pem, key: one.key } ] } } ]";
+    let gateway = Gateway::with(&format!("timeouts: {{ tls_handshake: 500ms, head: 1s }}\n{tls}\n{CONFIG}"))
+        .origin(&origin)
+        .file("one.pem", &certificate.certificate)
+        .file("one.key", &certificate.key)
+        .start();
+    let mut report = Report::new();
+    // The beginning of a record of 512 bytes that holds the beginning of a ClientHello.
+    let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+    let rows: [(&str, &[u8]); 4] = [
+        ("nothing", b""),
+        ("one byte", &hello[..1]),
+        ("half a hello", &hello),
+        ("no TLS", b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ];
+    let began = Instant::now();
+    let mut waiting: Vec<_> = rows
+        .iter()
+        .flat_map(|row| std::iter::repeat_n(row, 20))
+        .map(|(row, bytes)| {
+            let mut caller = Caller::connect(gateway.address());
+            caller.send(bytes);
+            (row, caller)
+        })
+        .collect();
+    let h2 = H2::connect_tls(gateway.address(), "one.test", &client_config(&[&certificate], &["h2"]));
+    report.equal("another, meanwhile", h2.get("https://one.test/x", &[]).status, 200);
+    for (row, caller) in &mut waiting {
+        let text = String::from_utf8_lossy(&caller.read_to_end()).into_owned();
+        report.holds(row, &text, !text.contains("HTTP/1.1 200"));
+    }
+    report.holds("all", format!("{:?}", began.elapsed()), began.elapsed() < Duration::from_secs(10));
+    let hits = gateway.metric("keygate_limit_hits_total", &[("limit", "tls_handshake_time")]);
+    report.holds("counted", format!("{hits}"), hits > 59.5);
+    report.equal("requests upstream", origin.requests().len(), 1);
+}
+
+#[test]
+fn a_body_that_drips_is_ended_and_holds_nobody_up() {
+    let origin = Origin::start();
+    let gateway = Gateway::before(&origin, &format!("timeouts: {{ body: 500ms }}\n{CONFIG}"));
+    let mut report = Report::new();
+    let began = Instant::now();
+    let mut dripping: Vec<_> = (0..20).map(|_| Caller::connect(gateway.address())).collect();
+    for caller in &mut dripping {
+        caller.send("POST /drip HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n");
+    }
+    let mut served = 0;
+    while !dripping.is_empty() && began.elapsed() < wait::DEADLINE {
+        // A byte now and then: always in time for the next piece, never fast enough for a body.
+        dripping.retain_mut(|caller| {
+            caller.send("x")
+                && caller.read_some(Duration::from_millis(5)).is_empty()
+                && !caller.is_closed_within(Duration::from_millis(1))
+        });
+        report.equal("another, meanwhile", get(gateway.address(), "/x", &[]).status, 200);
+        served += 1;
+    }
+    report.equal("bodies that still drip", dripping.len(), 0);
+    report.holds("others", format!("{served} were served"), served > 5);
+    let drips = origin.requests().iter().filter(|seen| seen.target() == "/drip").count();
+    report.equal("half bodies that became requests", drips, 0);
 }
