@@ -26,6 +26,10 @@ const BYTES_FOR_A_FRAME: usize = 1024;
 
 const HEAD: usize = 9;
 const DATA: u8 = 0;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+/// The flag of `SETTINGS` and `PING` that are answers themselves.
+const ACK: u8 = 1;
 /// The flags `END_STREAM` and `PADDED` of `DATA`.
 const END_STREAM: u8 = 1;
 const PADDED: u8 = 8;
@@ -50,6 +54,8 @@ pub(super) struct FrameMeter {
     purse: u32,
     /// What had been earned when last looked.
     earned: u32,
+    /// Bytes that we owe the client as answers to its pings and settings.
+    owed: usize,
     /// Until when time has been paid for, in milliseconds of the connection.
     paid_until: u64,
 }
@@ -57,7 +63,7 @@ pub(super) struct FrameMeter {
 impl FrameMeter {
     /// For a connection that begins with a preface of so many bytes.
     pub(super) fn new(preface: usize) -> Self {
-        Self { preface, head: [0; HEAD], have: 0, payload: 0, purse: PURSE, earned: 0, paid_until: 0 }
+        Self { preface, head: [0; HEAD], have: 0, payload: 0, purse: PURSE, earned: 0, owed: 0, paid_until: 0 }
     }
 
     /// Whether the preface has been read whole.
@@ -87,6 +93,13 @@ impl FrameMeter {
         true
     }
 
+    /// How many of the bytes that were written are more than answers to pings and settings.
+    pub(super) fn wrote(&mut self, bytes: usize) -> usize {
+        let answers = self.owed.min(bytes);
+        self.owed -= answers;
+        bytes - answers
+    }
+
     fn fill(&mut self, earned: u32, now: u64) {
         let by_time = now.saturating_sub(self.paid_until).saturating_mul(A_SECOND) / 1000;
         if by_time > 0 {
@@ -103,6 +116,13 @@ impl FrameMeter {
         let [a, b, c, kind, flags, ..] = self.head;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         (self.payload, self.have) = (length, 0);
+        if flags & ACK == 0 {
+            self.owed += match kind {
+                PING => HEAD + 8,
+                SETTINGS => HEAD,
+                _ => 0,
+            };
+        }
         let may_be_empty = length == 0 || (flags & PADDED != 0 && length <= LONGEST_PADDING);
         if kind == DATA && (flags & END_STREAM != 0 || !may_be_empty) {
             return true;
@@ -180,6 +200,14 @@ mod tests {
         meter.purse = 0;
         meter.feed(&[], 2, u64::MAX / 100);
         assert_eq!(meter.purse, 3, "the count of what was earned went round");
+    }
+
+    #[test]
+    fn answers_to_pings_and_settings_are_told_from_others() {
+        let mut meter = FrameMeter::new(0);
+        assert_eq!(meter.wrote(100), 100);
+        meter.feed(&[frame(6, 0, 8), frame(6, 1, 8), frame(4, 0, 6), frame(4, 1, 0), frame(8, 0, 4)].concat(), 0, 0);
+        assert_eq!([meter.wrote(20), meter.wrote(20), meter.wrote(20)], [0, 14, 20]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) enum Transport {
 /// The bytes that begin every HTTP/2 connection.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Writes of HTTP/2 below this many bytes are pings, acknowledgements and window updates.
+/// Writes of HTTP/2 below this many bytes, answers to pings and settings left out, are pings and window updates.
 const SMALL_TALK: usize = 64;
 
 pub(super) struct Stream {
@@ -135,14 +135,17 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    fn note_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn note_write(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &outcome {
             Poll::Pending => self.state.write_is_stalled(),
             Poll::Ready(length) => {
                 self.state.write_went_on();
                 // hyper hands the last piece of an answer to its HTTP/2 layer and forgets it; that it still flows can
-                // be seen only here. Pings and the like are smaller.
-                if matches!(self.reading, Reading::Frames(_)) && matches!(length, Ok(SMALL_TALK..)) {
+                // be seen only here. Our own pings and the like are smaller, and answers to the client's do not count:
+                // one that sends nothing else is idle.
+                if let (Reading::Frames(meter), Ok(length)) = (&mut self.reading, length)
+                    && meter.wrote(*length) >= SMALL_TALK
+                {
                     self.state.payload_is_written();
                 }
             }

@@ -441,6 +441,22 @@ fn what_is_no_http_2_ends_at_once() {
 }
 
 #[test]
+fn pings_are_no_sign_of_life_of_a_client_that_asks_nothing() {
+    let origin = origin();
+    let gateway = Gateway::before(&origin, &CONFIG.replace("write: 1s", "write: 1s, idle: 1s"));
+    let mut caller = ByHand::connect(gateway.address());
+    caller.send([greeting(), request(1, END_STREAM, "/open/once")].concat());
+    // So many at once that our answers to them are as long as a small answer to a request.
+    let pings = [frame(PING, 0, 0, b"12345678"), setting(3, 100)].concat().repeat(8);
+    let began = Instant::now();
+    while !caller.is_ended_within(Duration::from_millis(100)) {
+        caller.send(&pings);
+        assert!(began.elapsed() < Duration::from_secs(15), "still open after {:?}", began.elapsed());
+    }
+    assert_eq!(origin.requests().len(), 1);
+}
+
+#[test]
 fn an_honest_client_is_never_taken_for_a_flood() {
     let mut scene = Scene::new();
     let mut caller = ByHand::connect(scene.gateway.address());
