@@ -1,14 +1,15 @@
 //! The meter of HTTP/2: counts the frames of a client that bring nothing forward, before the parser gets them.
 //!
 //! The stream under an HTTP/2 connection feeds each piece it has read to [`FrameMeter::feed`], together with what the
-//! exchanges of the connection have earned meanwhile. As long as the answer is `true`, the bytes go on to the parser; at
-//! the first `false` the connection ends.
+//! exchanges of the connection have earned meanwhile. As long as the answer is `true`, the bytes go on to the parser;
+//! at the first `false` the connection ends.
 //!
 //! The HTTP/2 layer bounds what a client can make us keep: streams, resets, header blocks, small data. It answers every
-//! `PING` and `SETTINGS`, and reads every `WINDOW_UPDATE`, `PRIORITY` and frame of unknown type, without counting them: one
-//! connection can keep a core busy for as long as it likes, for the price of nine bytes a frame. Here each of them costs
-//! one of a purse that holds [`PURSE`] frames. Honest clients send them too, a window update for each piece of an
-//! answer, a ping for each piece to measure the way, so requests and answers fill the purse again, and time does, slowly.
+//! `PING` and `SETTINGS`, and reads every `WINDOW_UPDATE`, `PRIORITY` and frame of unknown type, without counting them:
+//! one connection can keep a core busy for as long as it likes, for the price of nine bytes a frame. Here each of them
+//! costs one of a purse that holds [`PURSE`] frames. Honest clients send them too, a window update for each piece of an
+//! answer, a ping for each piece to measure the way, so requests and answers fill the purse again, and time does,
+//! slowly.
 //!
 //! It reads the nine bytes in front of a frame and skips what follows. It never judges whether a frame is well formed:
 //! that is for the parser, which ends the connection at the first that is not.

@@ -8,8 +8,8 @@
 //! A port that somebody else listens on is an error, although `SO_REUSEPORT` would quietly share it: a second gateway
 //! started by mistake would take half of the connections.
 //!
-//! When there is no place left, whoever comes is taken nevertheless if a connection can be ended that has been silent for
-//! a while: a crowd that takes up places and asks nothing must not keep those out who ask.
+//! When there is no place left, whoever comes is taken nevertheless if a connection can be ended that has been silent
+//! for a while: a crowd that takes up places and asks nothing must not keep those out who ask.
 //!
 //! When the process is out of file descriptors, `accept` fails at once, again and again. The loop then waits before it
 //! asks again, or it would burn the core that could free some.
@@ -300,8 +300,8 @@ impl<H: Handler> Crowd<H> {
         settings.connections.take(address.ip(), self.owner.clone())
     }
 
-    /// Ends the connection that has been silent for longest, of as many as are looked at; `false` if none has been silent
-    /// for long enough.
+    /// Ends the connection that has been silent for longest, of as many as are looked at; `false` if none has been
+    /// silent for long enough.
     fn end_the_most_silent(&mut self) -> bool {
         let mut best: Option<(Duration, usize)> = None;
         let mut looked_at = 0;

@@ -1,5 +1,6 @@
-//! A marked secret goes through every way of being refused, from every place it may stand in, at the most talkative level
-//! of the log; then everything that was written is searched for it, in each of the forms it might have been written in.
+//! A marked secret goes through every way of being refused, from every place it may stand in, at the most talkative
+//! level of the log; then everything that was written is searched for it, in each of the forms it might have been
+//! written in.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

@@ -1,8 +1,8 @@
 //! A second request hidden behind the first: whatever the disguise, the upstream never hears of it.
 //!
 //! Each row is what two readers have been known to read in two ways, with a hidden request right behind it. It must be
-//! refused as a whole: one answer, the connection closed, not one whole request upstream. The last tables are what looks
-//! much alike and reads one way only: it passes, and passes once.
+//! refused as a whole: one answer, the connection closed, not one whole request upstream. The last tables are what
+//! looks much alike and reads one way only: it passes, and passes once.
 
 use super::support::{Caller, Gateway, Origin, Play, Report};
 
