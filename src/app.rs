@@ -766,6 +766,10 @@ fn bind_operators(
 fn connection_settings(settings: &Settings) -> ConnectionSettings {
     let defaults = ConnectionSettings::default();
     let (limits, timeouts) = (&settings.limits, &settings.timeouts);
+    let descriptors = server::descriptors::claim();
+    if let Some(most) = descriptors.filter(|most| *most < limits.connections as u64) {
+        tracing::warn!(most, limit = limits.connections, "descriptors run out before `limits.connections` is reached");
+    }
     ConnectionSettings {
         head: GuardLimits {
             head_bytes: limits.head_bytes,
@@ -784,6 +788,7 @@ fn connection_settings(settings: &Settings) -> ConnectionSettings {
             limits.connections_per_address.unwrap_or(usize::MAX),
             Vec::new(),
         ),
+        descriptors,
         grace: timeouts.drain,
         ..defaults
     }

@@ -32,7 +32,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -60,6 +60,8 @@ const MAX_CONNECTIONS: usize = 128;
 /// Connections at a time from one address that is not our own machine; more are closed, so that one neighbour cannot keep the
 /// kubelet out.
 const MAX_FROM_ONE_ADDRESS: usize = 32;
+/// How often the log says that connections cannot be accepted.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 /// The time a caller has for the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time for a TLS handshake.
@@ -322,6 +324,7 @@ pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, dr
     let mut drain = pin!(drain);
     let mut connections = JoinSet::<IpAddr>::new();
     let mut by_address = HashMap::<IpAddr, usize>::new();
+    let mut warned: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
@@ -340,7 +343,10 @@ pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, dr
                 }
                 Err(error) => {
                     // Out of descriptors, say: trying again at once would spin.
-                    tracing::warn!(listener = %address, %error, "cannot accept a connection");
+                    if warned.is_none_or(|warned| warned.elapsed() >= BETWEEN_WARNINGS) {
+                        warned = Some(Instant::now());
+                        tracing::warn!(listener = %address, %error, "cannot accept a connection");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },

@@ -18,8 +18,10 @@ use tokio::task::JoinSet;
 use crate::telemetry::metrics::WorkerMetrics;
 
 mod connection;
+pub mod descriptors;
 pub mod drain;
 mod exchange;
+mod frames;
 pub mod guard;
 pub mod handler;
 mod inherited;

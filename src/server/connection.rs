@@ -52,13 +52,13 @@ pub(super) struct Accepted {
     pub(super) address: SocketAddr,
     pub(super) listener: Arc<ListenerInfo>,
     pub(super) place: Place,
+    pub(super) state: Arc<ConnectionState>,
 }
 
 /// Serves one connection to its end.
 pub(super) async fn run<H: Handler>(accepted: Accepted, worker: Arc<Worker<H>>) {
-    let Accepted { tcp, address, listener, place } = accepted;
+    let Accepted { tcp, address, listener, place, state } = accepted;
     let Ok(local_address) = tcp.local_addr() else { return };
-    let state = Arc::new(ConnectionState::new());
     let head_deadline = state.moment(0, worker.settings.head_time);
     let peer = Arc::new(Peer {
         address: SocketAddr::new(address.ip().to_canonical(), address.port()),
@@ -110,10 +110,10 @@ pub(super) async fn run<H: Handler>(accepted: Accepted, worker: Arc<Worker<H>>) 
         pace: worker.settings.body,
         limits: worker.settings.head,
     });
+    state.gets_on();
     let keeper = Keeper {
         watch: worker.drain.watch(),
         worker,
-        waiting_since: state.now(),
         state: Arc::clone(&state),
         timer: LazyTimer::default(),
         progress: 0,
@@ -263,6 +263,10 @@ async fn serve_http2<H: Handler>(
                 worker.metrics.limit_hit("http2_cancelled_streams");
                 return Poll::Ready(End::Cut);
             }
+            if state.is_flooded() {
+                worker.metrics.limit_hit("http2_frames");
+                return Poll::Ready(End::Cut);
+            }
             match keeper.poll(context, Keeper::http2_deadline) {
                 Poll::Ready(Verdict::Close) => connection.as_mut().graceful_shutdown(),
                 Poll::Ready(Verdict::Refuse(_) | Verdict::Cut) => return Poll::Ready(End::Cut),
@@ -321,8 +325,6 @@ struct Keeper<H> {
     timer: LazyTimer,
     /// The connection's progress when last looked.
     progress: u32,
-    /// Since when nothing has been asked or sent; counts only while no exchange runs.
-    waiting_since: u64,
     closing_since: Option<u64>,
     draining_since: Option<u64>,
     is_http2: bool,
@@ -340,7 +342,7 @@ impl<H: Handler> Keeper<H> {
         let progress = self.state.progress();
         if progress != self.progress {
             self.progress = progress;
-            self.waiting_since = self.state.now();
+            self.state.gets_on();
         }
         if self.closing_since.is_none() {
             if self.draining_since.is_none() && self.watch.poll(context).is_ready() {
@@ -391,9 +393,11 @@ impl<H: Handler> Keeper<H> {
     fn rest_deadline(&self) -> Deadline {
         let settings = &self.worker.settings;
         match (self.closing_since, self.draining_since) {
-            (Some(since), _) => (self.state.moment(since.max(self.waiting_since), CLOSING_TIME), Cause::Closing),
+            (Some(since), _) => {
+                (self.state.moment(since.max(self.state.waiting_since()), CLOSING_TIME), Cause::Closing)
+            }
             (None, Some(since)) => (self.state.moment(since, settings.last_request_while_draining), Cause::Draining),
-            (None, None) => (self.state.moment(self.waiting_since, settings.idle_time), Cause::Idle),
+            (None, None) => (self.state.moment(self.state.waiting_since(), settings.idle_time), Cause::Idle),
         }
     }
 
@@ -409,7 +413,7 @@ impl<H: Handler> Keeper<H> {
             // The time for the first head begins when the connection is accepted; for a later one with its first byte,
             // or, if that came early, when the answer before it was done.
             let is_first = self.state.begun() == 0;
-            let since = if is_first { 0 } else { self.state.head_since().max(self.waiting_since) };
+            let since = if is_first { 0 } else { self.state.head_since().max(self.state.waiting_since()) };
             return Some((self.state.moment(since, head_time), Cause::Head));
         }
         let rest = self.rest_deadline();

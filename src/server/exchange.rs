@@ -21,6 +21,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::drain::Drain;
+use super::frames::{FOR_A_REQUEST, for_a_piece};
 use super::guard::{GuardLimits, framing_twin, is_plain_length, is_plain_target};
 use super::handler::Handler;
 use super::peer::Peer;
@@ -51,6 +52,9 @@ pub(super) fn answer<H: Handler>(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Outgoing<H::Body>>, Infallible>> + Send {
     let version = request.version();
+    if version == Version::HTTP_2 {
+        exchanges.state.earns(FOR_A_REQUEST);
+    }
     async move {
         if version == Version::HTTP_2
             && let Some(violation) = http2_violation(&request, exchanges.limits)
@@ -247,8 +251,11 @@ where
         };
         match &frame {
             Poll::Ready(None) => this.running.is_complete = true,
-            Poll::Ready(Some(Ok(_))) => {
+            Poll::Ready(Some(Ok(frame))) => {
                 this.is_waiting_for_window(true);
+                if this.has_window {
+                    this.running.state.earns(for_a_piece(frame.data_ref().map_or(0, Bytes::len)));
+                }
                 // A body that says that this was its last piece is not asked again.
                 this.running.is_complete = this.is_end_stream();
             }

@@ -43,6 +43,8 @@ pub enum NoPlace {
     Overall,
     /// This address has all it may have.
     ForAddress,
+    /// The descriptors that are left are not for callers.
+    Descriptors,
 }
 
 impl NoPlace {
@@ -51,6 +53,7 @@ impl NoPlace {
         match self {
             Self::Overall => "connections",
             Self::ForAddress => "connections_per_address",
+            Self::Descriptors => "descriptors",
         }
     }
 }

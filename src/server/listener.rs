@@ -8,26 +8,38 @@
 //! A port that somebody else listens on is an error, although `SO_REUSEPORT` would quietly share it: a second gateway
 //! started by mistake would take half of the connections.
 //!
+//! When there is no place left, whoever comes is taken nevertheless if a connection can be ended that has been silent
+//! for a while: a crowd that takes up places and asks nothing must not keep those out who ask.
+//!
 //! When the process is out of file descriptors, `accept` fails at once, again and again. The loop then waits before it
 //! asks again, or it would burn the core that could free some.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::connection::{Accepted, Worker, run};
 use super::handler::Handler;
 use super::inherited::{Inherited, share_out};
-use super::limits::{Live, Owner};
+use super::limits::{Live, NoPlace, Owner, Place};
+use super::state::ConnectionState;
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often the log says that connections cannot be accepted.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
+/// How long a connection must have been silent to be ended for another. A client that has just come, or has just had an
+/// answer, is about to ask.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How many connections are looked at to find the most silent one.
+const CANDIDATES: usize = 64;
 
 /// What a listener without TLS speaks. With TLS the client chooses by ALPN between HTTP/2 and HTTP/1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -203,33 +215,29 @@ pub(super) async fn accept<H: Handler>(
     worker: Arc<Worker<H>>,
     live: Arc<Live>,
 ) -> JoinSet<()> {
-    let mut connections = JoinSet::new();
-    let mut pause = SHORTEST_PAUSE;
     let owner = Owner { listener: Arc::clone(&listener.name), metrics: worker.metrics.clone(), live };
-    let admit = |(tcp, address): (tokio::net::TcpStream, SocketAddr), connections: &mut JoinSet<()>| {
-        match worker.settings.connections.take(address.ip(), owner.clone()) {
-            Ok(place) => {
-                let accepted = Accepted { tcp, address, listener: Arc::clone(&listener), place };
-                connections.spawn(run(accepted, Arc::clone(&worker)));
-            }
-            // Dropping the socket closes it.
-            Err(no_place) => worker.metrics.limit_hit(no_place.code()),
-        }
-    };
+    let mut crowd = Crowd { connections: JoinSet::new(), members: Vec::new(), next: 0, worker, listener, owner };
+    let mut pause = SHORTEST_PAUSE;
+    let mut warned: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
-            () = worker.drain.wait() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = crowd.worker.drain.wait() => break,
+            Some(_) = crowd.connections.join_next(), if !crowd.connections.is_empty() => {}
             accepted = socket.accept() => match accepted {
                 Ok(accepted) => {
                     pause = SHORTEST_PAUSE;
-                    admit(accepted, &mut connections);
+                    crowd.admit(accepted).await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    worker.metrics.limit_hit("descriptors");
-                    tracing::warn!(%error, listener = &*listener.name, "cannot accept connections, waiting");
+                    crowd.worker.metrics.limit_hit("descriptors");
+                    crowd.worker.metrics.accept_error(&crowd.listener.name);
+                    if warned.is_none_or(|warned| warned.elapsed() >= BETWEEN_WARNINGS) {
+                        warned = Some(Instant::now());
+                        tracing::warn!(%error, listener = &*crowd.listener.name, "cannot accept connections, waiting");
+                    }
+                    crowd.end_the_most_silent();
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -238,9 +246,89 @@ pub(super) async fn accept<H: Handler>(
     }
     // Connections that the kernel has completed are ours already: closing the socket would reset them.
     while let Some(Ok(accepted)) = poll_once(socket.accept()).await {
-        admit(accepted, &mut connections);
+        crowd.admit(accepted).await;
     }
-    connections
+    crowd.connections
+}
+
+/// The connections of one listener of one worker.
+struct Crowd<H> {
+    connections: JoinSet<()>,
+    /// Everyone in `connections`, and some who have left.
+    members: Vec<(AbortHandle, Arc<ConnectionState>)>,
+    /// Who is looked at next when room is made.
+    next: usize,
+    worker: Arc<Worker<H>>,
+    listener: Arc<ListenerInfo>,
+    owner: Owner,
+}
+
+impl<H: Handler> Crowd<H> {
+    /// Serves a connection that was just accepted, or closes it if there is no place and none can be made.
+    async fn admit(&mut self, (tcp, address): (tokio::net::TcpStream, SocketAddr)) {
+        let place = match self.place(&tcp, address) {
+            Ok(place) => place,
+            Err(no_place) => {
+                self.worker.metrics.limit_hit(no_place.code());
+                if no_place == NoPlace::ForAddress || !self.end_the_most_silent() {
+                    // Dropping the socket closes it.
+                    return;
+                }
+                // The task that was told to end does so when the runtime comes to it.
+                tokio::task::yield_now().await;
+                // Its descriptor is free, but this socket keeps the number that it has.
+                let Ok(place) = self.worker.settings.connections.take(address.ip(), self.owner.clone()) else { return };
+                place
+            }
+        };
+        let state = Arc::new(ConnectionState::new());
+        let accepted =
+            Accepted { tcp, address, listener: Arc::clone(&self.listener), place, state: Arc::clone(&state) };
+        let handle = self.connections.spawn(run(accepted, Arc::clone(&self.worker)));
+        if self.members.len() > 2 * self.connections.len() + CANDIDATES {
+            self.members.retain(|(handle, _)| !handle.is_finished());
+        }
+        self.members.push((handle, state));
+    }
+
+    fn place(&self, tcp: &tokio::net::TcpStream, address: SocketAddr) -> Result<Place, NoPlace> {
+        let settings = &self.worker.settings;
+        let number = u64::try_from(tcp.as_raw_fd()).unwrap_or_default();
+        if settings.descriptors.is_some_and(|first| number >= first) {
+            return Err(NoPlace::Descriptors);
+        }
+        settings.connections.take(address.ip(), self.owner.clone())
+    }
+
+    /// Ends the connection that has been silent for longest, of as many as are looked at; `false` if none has been
+    /// silent for long enough.
+    fn end_the_most_silent(&mut self) -> bool {
+        let mut best: Option<(Duration, usize)> = None;
+        let mut looked_at = 0;
+        while looked_at < CANDIDATES.min(self.members.len()) {
+            if self.next >= self.members.len() {
+                self.next = 0;
+            }
+            let (handle, state) = &self.members[self.next];
+            if handle.is_finished() {
+                self.members.swap_remove(self.next);
+                // The member moved here may be the best so far.
+                best = best.filter(|(_, place)| *place < self.members.len());
+                continue;
+            }
+            if let Some(silence) = state.silent_for()
+                && silence >= SILENCE
+                && best.is_none_or(|(longest, _)| silence > longest)
+            {
+                best = Some((silence, self.next));
+            }
+            self.next += 1;
+            looked_at += 1;
+        }
+        let Some((_, place)) = best else { return false };
+        self.members.swap_remove(place).0.abort();
+        true
+    }
 }
 
 /// The result, if there is one right now.

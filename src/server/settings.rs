@@ -27,6 +27,9 @@ pub struct ConnectionSettings {
     pub http2: Http2Settings,
     /// Places for connections, shared with the other workers.
     pub connections: ConnectionLimits,
+    /// The first number of a descriptor that is not for callers, see [`descriptors`](super::descriptors). Default: all
+    /// are.
+    pub descriptors: Option<u64>,
     /// How long [`serve`](super::serve) waits for what is open when a drain begins. Default 30 s.
     pub grace: Duration,
     /// How long an HTTP/1 connection that is not answering anything may still ask once when a drain begins. Default 1 s.
@@ -45,6 +48,7 @@ impl Default for ConnectionSettings {
             body: BodyPace::default(),
             http2: Http2Settings::default(),
             connections: ConnectionLimits::default(),
+            descriptors: None,
             grace: Duration::from_secs(30),
             last_request_while_draining: Duration::from_secs(1),
         }

@@ -23,12 +23,16 @@ pub(super) struct ConnectionState {
     violation: AtomicU8,
     /// Heads handed to the parser behind the guard.
     heads: AtomicU32,
+    /// Since when nothing has been asked or sent; counts only while no exchange runs.
+    waiting_since: AtomicU64,
     /// When the first byte of the head being read came.
     head_since: AtomicU64,
     /// Since when the peer takes no byte that we want to send.
     write_stalled_since: AtomicU64,
     has_unflushed: AtomicBool,
     has_read_preface: AtomicBool,
+    /// HTTP/2: the client sent too many frames that bring nothing forward.
+    is_flooded: AtomicBool,
     is_tunnel: AtomicBool,
     is_last: AtomicBool,
     begun: AtomicU32,
@@ -41,6 +45,8 @@ pub(super) struct ConnectionState {
     window_progress: AtomicU32,
     /// Moves whenever more was written than the small talk of HTTP/2.
     payload_writes: AtomicU32,
+    /// HTTP/2: how many frames that bring nothing forward the exchanges have made up for, in all.
+    earned: AtomicU32,
 }
 
 impl ConnectionState {
@@ -50,10 +56,12 @@ impl ConnectionState {
             phase: AtomicU8::new(Phase::Between as u8),
             violation: AtomicU8::new(0),
             heads: AtomicU32::new(0),
+            waiting_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             write_stalled_since: AtomicU64::new(0),
             has_unflushed: AtomicBool::new(false),
             has_read_preface: AtomicBool::new(false),
+            is_flooded: AtomicBool::new(false),
             is_tunnel: AtomicBool::new(false),
             is_last: AtomicBool::new(false),
             begun: AtomicU32::new(0),
@@ -62,6 +70,7 @@ impl ConnectionState {
             waiting_for_window: AtomicU32::new(0),
             window_progress: AtomicU32::new(0),
             payload_writes: AtomicU32::new(0),
+            earned: AtomicU32::new(0),
         }
     }
 
@@ -94,6 +103,10 @@ impl ConnectionState {
 
     pub(super) fn set_read_preface(&self) {
         self.has_read_preface.store(true, Relaxed);
+    }
+
+    pub(super) fn set_flooded(&self) {
+        self.is_flooded.store(true, Relaxed);
     }
 
     pub(super) fn write_went_on(&self) {
@@ -132,6 +145,10 @@ impl ConnectionState {
         self.ended.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn earns(&self, frames: u32) {
+        self.earned.fetch_add(frames, Relaxed);
+    }
+
     pub(super) fn becomes_tunnel(&self) {
         self.is_tunnel.store(true, Relaxed);
     }
@@ -145,7 +162,18 @@ impl ConnectionState {
         self.window_progress.fetch_add(1, Relaxed);
     }
 
+    // ---- written by the connection
+
+    /// Something was asked or sent just now.
+    pub(super) fn gets_on(&self) {
+        self.waiting_since.store(self.now(), Relaxed);
+    }
+
     // ---- read by the connection
+
+    pub(super) fn waiting_since(&self) -> u64 {
+        self.waiting_since.load(Relaxed)
+    }
 
     pub(super) fn is_in_head(&self) -> bool {
         self.phase.load(Relaxed) == Phase::Head as u8
@@ -163,6 +191,15 @@ impl ConnectionState {
 
     pub(super) fn has_read_preface(&self) -> bool {
         self.has_read_preface.load(Relaxed)
+    }
+
+    pub(super) fn is_flooded(&self) -> bool {
+        self.is_flooded.load(Relaxed)
+    }
+
+    /// What the exchanges have earned, in all; wraps around.
+    pub(super) fn earned(&self) -> u32 {
+        self.earned.load(Relaxed)
     }
 
     pub(super) fn is_tunnel(&self) -> bool {
@@ -196,6 +233,13 @@ impl ConnectionState {
 
     pub(super) fn is_busy(&self) -> bool {
         self.begun() != self.ended()
+    }
+
+    /// For how long the client has been owed nothing and has asked for nothing; half a head is nothing. Absent while an
+    /// exchange runs, and for tunnels.
+    pub(super) fn silent_for(&self) -> Option<Duration> {
+        let since = Duration::from_millis(self.waiting_since());
+        (!self.is_busy() && !self.is_tunnel()).then(|| self.born.elapsed().saturating_sub(since))
     }
 
     /// The next answer is the last one on this connection.

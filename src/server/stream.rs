@@ -2,7 +2,8 @@
 //!
 //! hyper reads and writes it through `TokioIo`. For HTTP/1 each piece that is read passes the [`Guard`] first; from the
 //! first fault on the stream gives no more bytes, so that a bad request can never be completed by what follows. After
-//! an upgrade the same stream carries the tunnel, unjudged, until it ends or the drain cuts it.
+//! an upgrade the same stream carries the tunnel, unjudged, until it ends or the drain cuts it. For HTTP/2 each piece
+//! passes the [`FrameMeter`], and there are no more bytes once there were too many frames.
 //!
 //! It holds the connection's place among the counted ones: wherever the stream goes, the place is given back when it is
 //! dropped, and not before.
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::drain::{Drain, Watch};
+use super::frames::FrameMeter;
 use super::guard::{Guard, GuardLimits};
 use super::limits::Place;
 use super::state::ConnectionState;
@@ -34,7 +36,7 @@ pub(super) enum Transport {
 /// The bytes that begin every HTTP/2 connection.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Writes of HTTP/2 below this many bytes are pings, acknowledgements and window updates.
+/// Writes of HTTP/2 below this many bytes, answers to pings and settings left out, are pings and window updates.
 const SMALL_TALK: usize = 64;
 
 pub(super) struct Stream {
@@ -50,9 +52,9 @@ pub(super) struct Stream {
 enum Reading {
     /// HTTP/1, judged.
     Judged(Guard),
-    /// HTTP/2; so many bytes of the preface are still to come.
-    Frames(usize),
-    /// The guard found a fault in a head: there is nothing more to read.
+    /// HTTP/2, its frames counted.
+    Frames(FrameMeter),
+    /// The guard found a fault in a head, or the meter too many frames: there is nothing more to read.
     Blocked,
     /// The guard found a fault in a body: its reader must hear of it.
     Broken(Violation),
@@ -79,7 +81,14 @@ impl Stream {
         drain: Drain,
         place: Place,
     ) -> Self {
-        Self { transport, prefix, reading: Reading::Frames(PREFACE.len()), state, drain, _place: place }
+        Self {
+            transport,
+            prefix,
+            reading: Reading::Frames(FrameMeter::new(PREFACE.len())),
+            state,
+            drain,
+            _place: place,
+        }
     }
 
     /// What is under the guard, for the last words on a connection.
@@ -91,10 +100,14 @@ impl Stream {
     fn judge(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> Poll<io::Result<()>> {
         let piece = &buffer.filled()[before..];
         match &mut self.reading {
-            Reading::Frames(0) => {}
-            Reading::Frames(left) => {
-                *left = left.saturating_sub(piece.len());
-                if *left == 0 {
+            Reading::Frames(meter) => {
+                if !meter.feed(piece, self.state.earned(), self.state.now()) {
+                    buffer.set_filled(before);
+                    self.state.set_flooded();
+                    self.reading = Reading::Blocked;
+                    return Poll::Pending;
+                }
+                if meter.has_preface() && !self.state.has_read_preface() {
                     self.state.set_read_preface();
                 }
             }
@@ -122,14 +135,17 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    fn note_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn note_write(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &outcome {
             Poll::Pending => self.state.write_is_stalled(),
             Poll::Ready(length) => {
                 self.state.write_went_on();
                 // hyper hands the last piece of an answer to its HTTP/2 layer and forgets it; that it still flows can
-                // be seen only here. Pings and the like are smaller.
-                if matches!(self.reading, Reading::Frames(_)) && matches!(length, Ok(SMALL_TALK..)) {
+                // be seen only here. Our own pings and the like are smaller, and answers to the client's do not count:
+                // one that sends nothing else is idle.
+                if let (Reading::Frames(meter), Ok(length)) = (&mut self.reading, length)
+                    && meter.wrote(*length) >= SMALL_TALK
+                {
                     self.state.payload_is_written();
                 }
             }

@@ -1,14 +1,16 @@
 //! The log of the program itself: what happened to keygate, on standard error.
 //!
-//! `cli` calls [`start`] once, with what the settings say; everything else uses the macros of `tracing`. Requests are not
-//! logged here but in the access log.
+//! `cli` calls [`start`] once, with what the settings say; everything else uses the macros of `tracing`. Requests are
+//! not logged here but in the access log.
 //!
-//! One event is one line, whatever is in it: an event that quotes a caller cannot forge a second one. In the text format,
-//! control characters within an event are written as `\xHH` (`\n` for a line feed).
+//! One event is one line, whatever is in it: an event that quotes a caller cannot forge a second one. In the text
+//! format, control characters within an event are written as `\xHH` (`\n` for a line feed).
 //!
-//! The level is a list of directives, such as `info` or `info,keygate::forward=debug`. `debug` and `trace` alone are for
-//! keygate's own events; a library's are asked for by its name (`h2=trace`). A text that cannot be read is an
-//! error to report: falling back to a default in silence would hide the log that somebody is waiting for.
+//! The level is a list of directives, such as `info` or `info,keygate::forward=debug`. `debug` and `trace` alone are
+//! for keygate's own events; a library's are asked for by its name (`h2=trace`). What a library warns of is shown,
+//! except by `h2`, which warns of what clients do: one that sends the same fault over and over would fill the disk. A
+//! text that cannot be read is an error to report: falling back to a default in silence would hide the log that
+//! somebody is waiting for.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -86,11 +88,14 @@ fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     if level.trim().is_empty() {
         return Err(bad(None));
     }
-    // A bare `debug` or `trace` is for what keygate itself says. The libraries below would say what they read, some of it
-    // for every byte of this very log: a watched folder that holds it makes them talk without end.
+    // A bare `debug` or `trace` is for what keygate itself says. The libraries below would say what they read, some of
+    // it for every byte of this very log: a watched folder that holds it makes them talk without end.
     let is_detail = |word: &str| ["debug", "trace"].iter().any(|detail| word.eq_ignore_ascii_case(detail));
-    let own = format!("warn,keygate={}", level.trim());
-    let directives = if is_detail(level.trim()) { &own } else { level };
+    // The directive that stands last counts: `h2` is heard if the level names it.
+    let directives = match is_detail(level.trim()) {
+        true => format!("h2=off,warn,keygate={}", level.trim()),
+        false => format!("h2=off,{level}"),
+    };
     EnvFilter::builder().parse(directives).map_err(|source| bad(Some(source)))
 }
 
@@ -253,6 +258,15 @@ mod tests {
                 tracing::trace!("ours");
                 tracing::debug!(target: "h2::codec", "a library's");
                 tracing::trace!(target: "h2::codec", "a library's");
+            });
+            assert_eq!(text.lines().count(), lines, "{level}: {text}");
+        }
+        for (level, lines) in [("info", 1), ("debug", 1), ("warn", 1), ("off", 0), ("info,h2=warn", 2), ("h2=warn", 1)]
+        {
+            let settings = Settings { level: level.to_owned(), ..Settings::default() };
+            let text = written(&settings, false, || {
+                tracing::warn!(target: "h2::proto::ping_pong", "what a client did");
+                tracing::warn!(target: "rustls", "what a library warns of");
             });
             assert_eq!(text.lines().count(), lines, "{level}: {text}");
         }

@@ -1,6 +1,7 @@
 //! Who is calling is told to upstreams by the gateway alone: forged names are removed in every spelling, true ones set.
 
-use super::support::{Gateway, Origin, Recorded, Report, exchange, get};
+use super::support::http2::{ByHand, block_of, frame, greeting};
+use super::support::{Gateway, Origin, Recorded, Report, exchange, get, wait};
 
 const CONFIG: &str = r#"
 environment: live
@@ -196,6 +197,99 @@ fn trailers_carry_no_identity() {
         report.equal(format!("{path}: other trailers"), sum, keeps_others);
     }
     report.holds("raw", "forged bytes upstream", !origin.raw_text().contains("forged"));
+}
+
+/// What a trailer must not carry to an upstream that was promised trailers: who is calling, with what key, from where,
+/// and where the message ends.
+const NOT_AS_TRAILERS: [&str; 20] = [
+    "x-client-id",
+    "x_client_id",
+    "client.type",
+    "miauserid",
+    "mia_userid",
+    "isbackoffice",
+    "acl_rows",
+    "x-api-key",
+    "x_api_key",
+    "client-key",
+    "secret",
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "forwarded",
+    "x-real-ip",
+    "x-original-url",
+];
+
+#[test]
+fn trailers_carry_neither_identity_nor_key_nor_origin_in_either_version_of_http() {
+    let origin = Origin::start();
+    let h2c = format!("listen: [ {{ address: 127.0.0.1:0, protocol: h2c }} ]\n{CONFIG}");
+    let gateway = Gateway::before(&origin, &h2c);
+    let mut report = Report::new();
+    for name in NOT_AS_TRAILERS {
+        let value = if name == "cookie" { "mia_client_key=forged" } else { "forged" };
+        let raw = format!(
+            "POST /trailing HTTP/1.1\r\nhost: a\r\nx-api-key: shop-key\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n\
+             2\r\nhi\r\n0\r\n{name}: {value}\r\nx-sum: 7\r\n\r\n"
+        );
+        exchange(gateway.address(), raw);
+        let mut caller = ByHand::connect(gateway.address());
+        let pseudo = [(":method", "POST"), (":scheme", "http"), (":path", "/trailing"), (":authority", "a")];
+        let head = block_of(&[&pseudo[..], &[("x-api-key", "shop-key")]].concat());
+        let trailers = block_of(&[(name, value), ("x-sum", "7")]);
+        let frames = [frame(1, 4, 1, &head), frame(0, 0, 1, b"hi"), frame(1, 5, 1, &trailers)].concat();
+        caller.send([greeting(), frames].concat());
+        let seen =
+            wait::within(std::time::Duration::from_secs(3), || Some(origin.requests()).filter(|seen| seen.len() >= 2));
+        drop(caller);
+        origin.take();
+        let seen = seen.unwrap_or_default();
+        report.equal(format!("{name}: requests upstream"), seen.len(), 2);
+        for (version, seen) in seen.iter().enumerate() {
+            let row = format!("{name} over HTTP/{}", version + 1);
+            report.equal(&row, seen.header("x-client-id"), Some("shop"));
+            report.holds(
+                &row,
+                format!("{:?}", seen.trailers),
+                !seen.trailers.iter().any(|(_, value)| value.contains("forged")),
+            );
+            report.holds(&row, format!("{:?}", seen.trailers), seen.trailers.iter().any(|(name, _)| name == "x-sum"));
+        }
+    }
+    let raw = origin.raw_text();
+    report.holds("raw", "forged bytes upstream", !raw.contains("forged") && !raw.contains("shop-key"));
+}
+
+#[test]
+fn connection_takes_no_key_out_of_sight() {
+    let origin = Origin::start();
+    let gateway = Gateway::before(&origin, CONFIG);
+    let mut report = Report::new();
+    for named in
+        ["x-api-key", "authorization", "cookie", "x-api-key, client-key, secret", "X-API-KEY", "close, x-api-key"]
+    {
+        // A bad key that is named as one of the hop's is still a bad key, a good one still goes no further.
+        let bad = get(gateway.address(), "/open", &[("x-api-key", "nobody"), ("connection", named)]).verdict();
+        let hides_it = named.to_ascii_lowercase().contains("x-api-key");
+        report.holds(format!("bad, {named}"), &bad, bad == "401 credential_rejected" || (hides_it && bad == "200"));
+        for seen in origin.take() {
+            report.holds(
+                format!("bad, {named}"),
+                seen.head(),
+                !seen.has("x-client-id") && !seen.head().contains("nobody"),
+            );
+        }
+        let good = get(gateway.address(), "/closed", &[("x-api-key", "shop-key"), ("connection", named)]).verdict();
+        report.holds(format!("good, {named}"), &good, good == "200" || good == "401 credential_missing");
+        for seen in origin.take() {
+            report.equal(format!("good, {named}"), seen.header("x-client-id"), Some("shop"));
+        }
+    }
+    report.holds("raw", "the key reached the upstream", !origin.raw_text().contains("shop-key"));
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn a_body_that_stops_coming_is_not_waited_for() {
 
 #[test]
 fn connections_are_bounded_in_all_and_for_each_address() {
-    let origin = Origin::start();
+    let origin = Origin::directed(|request| if request.target() == "/hang" { Play::Hang } else { Play::Echo });
     for limit in ["connections: 5", "connections_per_address: 5"] {
         let yaml =
             CONFIG.replace("target: 1KiB", &format!("target: 1KiB, {limit}")).replace("idle: 400ms", "idle: 60s");
@@ -153,6 +153,8 @@ fn connections_are_bounded_in_all_and_for_each_address() {
         let mut callers: Vec<_> = (0..5).map(|_| Caller::connect(gateway.address())).collect();
         for caller in &mut callers {
             assert_eq!(caller.call("GET", "/", &[], b"").status, 200, "{limit}");
+            // One that is silent would make room for another.
+            caller.send("GET /hang HTTP/1.1\r\nhost: a\r\n\r\n");
         }
         let mut one_more = Caller::connect(gateway.address());
         one_more.send("GET /one-more HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -209,18 +211,13 @@ fn memory_stays_flat_however_long_a_body_is() {
     });
     let gateway = Gateway::before(&origin, CONFIG);
     get(gateway.address(), "/warm", &[]);
-    let resident = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process_id())).expect("our own child");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a high-water mark").to_string();
-        line.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok()).expect("a number")
-    };
-    let before = resident();
+    let before = gateway.most_memory();
     let response = get(gateway.address(), "/stream", &[]);
     assert_eq!((response.body.len(), response.is_complete), (64 << 20, true));
     // A caller that reads nothing holds its window and the socket's buffers, no more.
     let mut stuck = Caller::connect(gateway.address());
     stuck.send("GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n");
     get(gateway.address(), "/again", &[]);
-    let grown = resident().saturating_sub(before);
+    let grown = gateway.most_memory().saturating_sub(before);
     assert!(grown < 16 * 1024, "{grown} KiB more after streams of 64 MiB");
 }

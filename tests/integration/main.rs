@@ -9,6 +9,8 @@ mod access_log;
 mod answers;
 mod cli;
 mod credentials;
+#[cfg(target_os = "linux")]
+mod floods;
 mod forwarding;
 mod framing;
 mod guesses;
@@ -18,12 +20,16 @@ mod key_commands;
 mod lifecycle;
 mod limits_of_size;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod overload;
 mod paths;
 mod quickstart;
 mod reload;
 mod rules;
+mod secrets;
 mod self_service;
 mod shutdown;
+mod smuggling;
 mod systems;
 mod take_over;
 mod tls;

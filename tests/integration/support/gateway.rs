@@ -31,6 +31,20 @@ pub fn keygate() -> Command {
     command
 }
 
+/// The same, started by a line of shell that finds it and its arguments in `$0` and `$@`.
+fn keygate_by_shell(line: &str) -> Command {
+    let binary = keygate();
+    let mut command = Command::new("sh");
+    for (name, value) in binary.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(Stdio::null()).args(["-c", line]).arg(binary.get_program());
+    command
+}
+
 /// Runs the binary to its end with a text on its standard input.
 pub fn keygate_with_input(directory: &Path, arguments: &[&str], input: &str) -> Output {
     let mut command = keygate();
@@ -48,6 +62,7 @@ pub struct Builder {
     yaml: String,
     origins: BTreeMap<String, String>,
     files: Vec<(String, Vec<u8>)>,
+    descriptors: Option<u32>,
 }
 
 impl Builder {
@@ -65,6 +80,12 @@ impl Builder {
     /// A file beside the configuration, placeholders filled.
     pub fn file(mut self, name: &str, text: &str) -> Self {
         self.files.push((name.to_string(), text.as_bytes().to_vec()));
+        self
+    }
+
+    /// Lets the process have so many descriptors and no more.
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
         self
     }
 
@@ -86,7 +107,10 @@ impl Builder {
         }
         let yaml = with_defaults(&self.yaml);
         gateway.write(CONFIG, &yaml);
-        let mut command = keygate();
+        let mut command = match self.descriptors {
+            None => keygate(),
+            Some(most) => keygate_by_shell(&format!("ulimit -n {most} && exec \"$0\" \"$@\"")),
+        };
         command.current_dir(gateway.directory());
         command.args(["run", "--config", CONFIG]);
         gateway.spawn(command, !yaml.contains("admin: off"));
@@ -126,7 +150,7 @@ pub struct Gateway {
 impl Gateway {
     /// With this configuration.
     pub fn with(yaml: &str) -> Builder {
-        Builder { yaml: yaml.to_string(), origins: BTreeMap::new(), files: Vec::new() }
+        Builder { yaml: yaml.to_string(), origins: BTreeMap::new(), files: Vec::new(), descriptors: None }
     }
 
     /// With this configuration in front of this upstream.
@@ -251,6 +275,24 @@ impl Gateway {
     /// The process.
     pub fn process_id(&self) -> u32 {
         self.child.as_ref().expect("it was started").id()
+    }
+
+    /// The time its threads have computed so far, in hundredths of a second.
+    #[cfg(target_os = "linux")]
+    pub fn computed(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process_id())).expect("our own child");
+        // The name of the program stands in parentheses and may hold anything; what follows are numbers.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).expect("a number");
+        ticks(11) + ticks(12)
+    }
+
+    /// The most memory it has held so far, in KiB.
+    #[cfg(target_os = "linux")]
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id())).expect("our own child");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a high-water mark");
+        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
     }
 
     /// A GET to the admin listener.

@@ -125,17 +125,8 @@ impl Outcome {
 
 /// Opens stream 1 with these fields exactly as they stand, without any of the checks of a client library.
 pub fn stream_of(address: SocketAddr, fields: &[(&str, &str)], data: Option<&[u8]>) -> Outcome {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        // A literal field without indexing and without compression (RFC 7541 section 6.2.2).
-        block.push(0);
-        for text in [name, value] {
-            block.push(u8::try_from(text.len()).ok().filter(|length| *length < 127).expect("short texts in tests"));
-            block.extend_from_slice(text.as_bytes());
-        }
-    }
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    bytes.extend(frame(4, 0, 0, &[]));
+    let block = block_of(fields);
+    let mut bytes = greeting();
     bytes.extend(frame(1, if data.is_some() { 4 } else { 5 }, 1, &block));
     if let Some(data) = data {
         bytes.extend(frame(0, 1, 1, data));
@@ -158,7 +149,111 @@ pub fn stream_of(address: SocketAddr, fields: &[(&str, &str)], data: Option<&[u8
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+/// What every HTTP/2 client says first: the preface and empty settings.
+pub fn greeting() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &[])[..]].concat()
+}
+
+/// A block of fields, each a literal without indexing and without compression (RFC 7541 section 6.2.2).
+pub fn block_of(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            number(&mut block, text.len(), 7);
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// A number in the rest of a byte whose first bits are zero, and in as many more as it needs (RFC 7541 section 5.1).
+pub fn number(block: &mut Vec<u8>, mut number: usize, bits: u32) {
+    let most = (1 << bits) - 1;
+    if number < most {
+        return block.push(u8::try_from(number).expect("less than eight bits"));
+    }
+    block.push(u8::try_from(most).expect("at most eight bits"));
+    number -= most;
+    while number >= 128 {
+        block.push(u8::try_from(number % 128 + 128).expect("eight bits"));
+        number /= 128;
+    }
+    block.push(u8::try_from(number).expect("seven bits"));
+}
+
+/// A frame as it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Its type.
+    pub kind: u8,
+    /// Its stream.
+    pub stream: u32,
+    /// What it carried.
+    pub payload: Vec<u8>,
+}
+
+/// A connection on which frames are sent by hand, while another thread reads what comes, or nobody does.
+pub struct ByHand {
+    socket: std::net::TcpStream,
+    reader: Option<std::thread::JoinHandle<Vec<Received>>>,
+}
+
+impl ByHand {
+    /// Connects; what comes is read.
+    pub fn connect(address: SocketAddr) -> Self {
+        let mut this = Self::connect_deaf(address);
+        let mut reading = this.socket.try_clone().expect("a copy of the socket");
+        this.reader = Some(std::thread::spawn(move || {
+            let mut received = Vec::new();
+            while let Some(frame) = read_frame(&mut reading) {
+                received.push(frame);
+            }
+            received
+        }));
+        this
+    }
+
+    /// Connects; nothing of what comes is read.
+    pub fn connect_deaf(address: SocketAddr) -> Self {
+        let socket = std::net::TcpStream::connect_timeout(&address, DEADLINE).expect("it listens");
+        socket.set_nodelay(true).expect("a socket option");
+        socket.set_write_timeout(Some(DEADLINE)).expect("a socket option");
+        Self { socket, reader: None }
+    }
+
+    /// Sends bytes; `false` once the other side does not take them any more.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        std::io::Write::write_all(&mut self.socket, bytes.as_ref()).is_ok()
+    }
+
+    /// Whether the other side ends the connection within a while.
+    pub fn is_ended_within(&mut self, time: std::time::Duration) -> bool {
+        match &self.reader {
+            Some(reader) => super::wait::within(time, || reader.is_finished().then_some(())).is_some(),
+            None => super::wait::within(time, || (!self.send([0])).then_some(())).is_some(),
+        }
+    }
+
+    /// Ends the connection, if the other side has not, and gives what was read.
+    pub fn end(mut self) -> Vec<Received> {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        self.reader.take().map(|reader| reader.join().expect("the reader does not panic")).unwrap_or_default()
+    }
+}
+
+fn read_frame(reading: &mut std::net::TcpStream) -> Option<Received> {
+    use std::io::Read as _;
+
+    let mut head = [0; 9];
+    reading.read_exact(&mut head).ok()?;
+    let mut payload = vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
+    reading.read_exact(&mut payload).ok()?;
+    Some(Received { kind: head[3], stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload })
+}
+
+/// The bytes of a frame.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, flags];
     bytes.extend(stream.to_be_bytes());
@@ -205,6 +300,17 @@ fn digits(value: &[u8]) -> u16 {
 
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_takes_as_many_bytes_as_it_needs() {
+        for (value, bits, expected) in
+            [(10, 5, &[10_u8][..]), (1337, 5, &[31, 154, 10]), (42, 8, &[42]), (127, 7, &[127, 0])]
+        {
+            let mut block = Vec::new();
+            number(&mut block, value, bits);
+            assert_eq!(block, expected, "{value} in {bits} bits");
+        }
+    }
 
     #[test]
     fn a_status_is_read_in_each_of_its_forms() {
