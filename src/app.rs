@@ -439,6 +439,9 @@ impl Background {
         let mut reopen = signal(SignalKind::user_defined1()).map_err(StartError::system("signal handler"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::system("signal handler"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::system("signal handler"))?;
+        // A file that may not grow any more is an error to whoever writes it, not the end of the process.
+        let _growth = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
+            .map_err(StartError::system("signal handler"))?;
         // In a task of its own: a resolver that does not answer must not keep a signal waiting.
         let resolving = tokio::spawn(resolve_again_and_again(self.snapshot));
         announce(started);

@@ -30,6 +30,7 @@ mod secrets;
 mod self_service;
 mod shutdown;
 mod smuggling;
+mod store_faults;
 mod systems;
 mod take_over;
 mod tls;
