@@ -119,6 +119,7 @@ pub(super) async fn run<H: Handler>(accepted: Accepted, worker: Arc<Worker<H>>) 
         progress: 0,
         closing_since: None,
         draining_since: None,
+        rests: false,
         is_http2,
         window: (0, 0),
     };
@@ -150,6 +151,8 @@ enum End {
     Refused(Violation),
     /// Time is over; there is nobody to tell.
     Cut,
+    /// Nothing has been asked for a while: what only an exchange needs is given back until there is one.
+    Rests,
 }
 
 async fn serve_http1<H: Handler>(
@@ -162,45 +165,71 @@ async fn serve_http1<H: Handler>(
     let worker = Arc::clone(&keeper.worker);
     let settings = &worker.settings;
     let state = Arc::clone(&exchanges.state);
-    let stream = Stream::http1(transport, prefix, settings.head, Arc::clone(&state), worker.drain.clone(), place);
-    let service = service_fn({
+    let mut stream = Stream::http1(transport, prefix, settings.head, Arc::clone(&state), worker.drain.clone(), place);
+    let service = || {
         let exchanges = Arc::clone(&exchanges);
-        move |request| {
+        service_fn(move |request| {
             let running = Running::begin(&exchanges.state);
             answer(Arc::clone(&exchanges), running, request)
-        }
-    });
+        })
+    };
     let mut builder = http1::Builder::new();
     // The guard has the limits and the keeper has the time; hyper only must not be narrower than they are.
     builder.header_read_timeout(None).max_buf_size((64 * 1024).max(settings.head.head_bytes + 8192));
     if settings.head.field_count > 100 {
         builder.max_headers(settings.head.field_count);
     }
-    let mut connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let end = poll_fn(|context| {
-        loop {
-            if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(context) {
-                return Poll::Ready(End::Finished(outcome));
+    let (end, stream, unread) = loop {
+        // In a box, so that a connection that rests holds neither this nor its buffers.
+        let mut connection = Box::new(builder.serve_connection(TokioIo::new(stream), service()).with_upgrades());
+        let end = poll_fn(|context| {
+            loop {
+                if let Poll::Ready(outcome) = Pin::new(&mut *connection).poll(context) {
+                    return Poll::Ready(End::Finished(outcome));
+                }
+                if let Some(violation) = state.violation()
+                    && state.is_quiet()
+                {
+                    return Poll::Ready(End::Refused(violation));
+                }
+                match keeper.poll(context, Keeper::http1_deadline) {
+                    Poll::Ready(Verdict::Close) => Pin::new(&mut *connection).graceful_shutdown(),
+                    Poll::Ready(Verdict::Rest) => return Poll::Ready(End::Rests),
+                    Poll::Ready(Verdict::Refuse(violation)) => return Poll::Ready(End::Refused(violation)),
+                    Poll::Ready(Verdict::Cut) => return Poll::Ready(End::Cut),
+                    Poll::Pending => return Poll::Pending,
+                }
             }
-            if let Some(violation) = state.violation()
-                && state.is_quiet()
-            {
-                return Poll::Ready(End::Refused(violation));
-            }
-            match keeper.poll(context, Keeper::http1_deadline) {
-                Poll::Ready(Verdict::Close) => Pin::new(&mut connection).graceful_shutdown(),
-                Poll::Ready(Verdict::Refuse(violation)) => return Poll::Ready(End::Refused(violation)),
-                Poll::Ready(Verdict::Cut) => return Poll::Ready(End::Cut),
-                Poll::Pending => return Poll::Pending,
-            }
+        })
+        .await;
+        // Without parts the stream has become a tunnel, and is somebody else's.
+        let Some(parts) = connection.into_parts() else { return };
+        stream = parts.io.into_inner();
+        if !matches!(end, End::Rests) {
+            break (end, stream, parts.read_buf);
         }
-    })
-    .await;
-
-    // Without parts the stream has become a tunnel, and is somebody else's.
-    let Some(parts) = connection.into_parts() else { return };
-    let (transport, _place) = parts.io.into_inner().into_transport();
+        // What hyper may have kept are empty lines between two requests, which mean nothing.
+        drop(parts.read_buf);
+        keeper.rests = true;
+        let end = poll_fn(|context| {
+            if stream.poll_readable(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            match ready!(keeper.poll(context, Keeper::http1_deadline)) {
+                Verdict::Close | Verdict::Rest => Poll::Ready(Some(End::Finished(Ok(())))),
+                Verdict::Refuse(violation) => Poll::Ready(Some(End::Refused(violation))),
+                Verdict::Cut => Poll::Ready(Some(End::Cut)),
+            }
+        })
+        .await;
+        keeper.rests = false;
+        if let Some(end) = end {
+            break (end, stream, Bytes::new());
+        }
+    };
+    let (transport, _place) = stream.into_transport();
     match end {
+        End::Rests => {}
         End::Finished(outcome) => {
             let is_unparsable = outcome.as_ref().is_err_and(|error| error.is_parse());
             if is_unparsable {
@@ -209,7 +238,7 @@ async fn serve_http1<H: Handler>(
             if let Err(error) = &outcome {
                 tracing::debug!(%error, "a connection ended with an error");
             }
-            let lingers = state.is_mid_message() || is_unparsable || !parts.read_buf.is_empty();
+            let lingers = state.is_mid_message() || is_unparsable || !unread.is_empty();
             refusal::close(transport, lingers).await;
         }
         End::Refused(violation) => {
@@ -269,7 +298,7 @@ async fn serve_http2<H: Handler>(
             }
             match keeper.poll(context, Keeper::http2_deadline) {
                 Poll::Ready(Verdict::Close) => connection.as_mut().graceful_shutdown(),
-                Poll::Ready(Verdict::Refuse(_) | Verdict::Cut) => return Poll::Ready(End::Cut),
+                Poll::Ready(Verdict::Refuse(_) | Verdict::Cut | Verdict::Rest) => return Poll::Ready(End::Cut),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -288,6 +317,8 @@ enum Verdict {
     Refuse(Violation),
     /// Drop the connection.
     Cut,
+    /// Give back what only an exchange needs.
+    Rest,
 }
 
 /// What happens when a deadline passes.
@@ -301,6 +332,8 @@ enum Cause {
     Draining,
     /// It was told to close and did not.
     Closing,
+    /// It has not asked for a moment.
+    Rest,
 }
 
 impl Cause {
@@ -311,7 +344,7 @@ impl Cause {
             Self::Idle => Some("idle_time"),
             Self::Write => Some("write_time"),
             Self::Age => Some("connection_age"),
-            Self::Draining => None,
+            Self::Draining | Self::Rest => None,
             Self::Closing => Some("closing_time"),
         }
     }
@@ -327,6 +360,8 @@ struct Keeper<H> {
     progress: u32,
     closing_since: Option<u64>,
     draining_since: Option<u64>,
+    /// It has given back what only an exchange needs.
+    rests: bool,
     is_http2: bool,
     /// HTTP/2: the last sign that an answer got on, and when it was seen.
     window: (u32, u64),
@@ -334,6 +369,9 @@ struct Keeper<H> {
 
 /// How long a connection without an exchange may take to close after it was told to.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
+
+/// How long a connection asks nothing before it gives back its buffers, sixteen kibibytes and more.
+const REST_AFTER: Duration = Duration::from_millis(500);
 
 type Deadline = (Instant, Cause);
 
@@ -357,10 +395,8 @@ impl<H: Handler> Keeper<H> {
         let settings = &self.worker.settings;
         let may_end = self.closing_since.is_none() && !self.state.is_last();
         let age = may_end.then(|| (self.state.moment(0, settings.age), Cause::Age));
-        let next = match (deadline(self), age) {
-            (Some(one), Some(other)) => Some(if one.0 <= other.0 { one } else { other }),
-            (one, other) => one.or(other),
-        };
+        let rest = self.may_rest().then(|| (self.state.moment(self.state.waiting_since(), REST_AFTER), Cause::Rest));
+        let next = [deadline(self), age, rest].into_iter().flatten().min_by_key(|(at, _)| *at);
         let Some((at, cause)) = next else { return Poll::Pending };
         ready!(self.timer.poll(context, at));
         if let Some(limit) = cause.limit() {
@@ -375,8 +411,23 @@ impl<H: Handler> Keeper<H> {
                 self.state.set_last();
                 self.poll(context, deadline)
             }
+            Cause::Rest => Poll::Ready(Verdict::Rest),
             Cause::Idle | Cause::Draining | Cause::Age => self.close(),
         }
+    }
+
+    /// Whether the connection is between two requests and holds what it does not need now.
+    fn may_rest(&self) -> bool {
+        let state = &self.state;
+        !self.is_http2
+            && !self.rests
+            && self.closing_since.is_none()
+            && state.begun() > 0
+            && state.is_quiet()
+            && !state.is_mid_message()
+            && !state.is_last()
+            && !state.is_tunnel()
+            && state.write_stalled_since().is_none()
     }
 
     fn close(&mut self) -> Poll<Verdict> {

@@ -91,6 +91,16 @@ impl Stream {
         }
     }
 
+    /// Ready when there is something to read, or the end.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        let tcp = match &self.transport {
+            Transport::Plain(tcp) => tcp,
+            Transport::Tls(tls) => tls.get_ref().0,
+        };
+        // An error is something to read as well.
+        tcp.poll_read_ready(context).map(|_| ())
+    }
+
     /// What is under the guard, for the last words on a connection.
     pub(super) fn into_transport(self) -> (Transport, Place) {
         (self.transport, self._place)

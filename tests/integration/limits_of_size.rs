@@ -221,3 +221,41 @@ fn memory_stays_flat_however_long_a_body_is() {
     let grown = gateway.most_memory().saturating_sub(before);
     assert!(grown < 16 * 1024, "{grown} KiB more after streams of 64 MiB");
 }
+
+/// A connection that asks nothing for half a second gives back its buffers. Nobody notices.
+#[test]
+fn a_connection_that_rests_is_served_as_before() {
+    let origin = Origin::start();
+    let gateway = Gateway::before(
+        &origin,
+        "upstreams: { api: { url: \"{{origin}}\" } }\nendpoints: [ { name: all, path: /, upstream: api, public: true } ]\n",
+    );
+    let rest = || std::thread::sleep(Duration::from_millis(900));
+    let mut report = Report::new();
+    let mut caller = Caller::connect(gateway.address());
+    for round in 0..3 {
+        report.equal(round, caller.call("GET", "/a", &[], b"").status, 200);
+        rest();
+        // The head comes in two pieces, the second after a while: a head under way is no rest.
+        caller.send("POST /b HTTP/1.1\r\nhost: a\r\ncontent-le");
+        rest();
+        caller.send("ngth: 4\r\n\r\nbo");
+        rest();
+        caller.send("dy\r\n");
+        report.equal(round, caller.response_to("POST").status, 200);
+        // An empty line behind a body is none of the next request's business.
+        rest();
+    }
+    caller.send("GET /c HTTP/1.1\r\nhost : a\r\n\r\n");
+    report.equal("malformed after a rest", caller.response().status, 400);
+    report.holds("malformed after a rest", "closed", caller.is_closed_within(wait::DEADLINE));
+    report.equal("bodies", origin.take().iter().filter(|seen| seen.body == b"body").count(), 3);
+
+    let mut leaving = Caller::connect(gateway.address());
+    report.equal("leaving", leaving.call("GET", "/a", &[], b"").status, 200);
+    rest();
+    drop(leaving);
+    wait::until("a caller that left while it rested to be noticed", || {
+        (gateway.metric("keygate_connections", &[]) == 0.0).then_some(())
+    });
+}

@@ -53,7 +53,11 @@ fn a_store_that_is_damaged_while_it_is_used_keeps_nobody_out() {
     for _ in 0..50 {
         report.equal("damaged", verdict(&gateway, &secret), "200".to_owned());
     }
-    let made = admin.ask("POST", "/v1/keys", Some(&serde_json::json!({ "name": "after", "client": { "id": "shop", "client_type": "partner" } })));
+    let made = admin.ask(
+        "POST",
+        "/v1/keys",
+        Some(&serde_json::json!({ "name": "after", "client": { "id": "shop", "client_type": "partner" } })),
+    );
     report.holds("a change", format!("is refused: {}", made.text()), made.status >= 500);
     wait::until("the failure to be counted", || {
         (gateway.metric("keygate_store_failures_total", &[]) >= 1.0).then_some(())
@@ -79,7 +83,8 @@ fn a_store_that_has_no_room_keeps_nobody_out() {
         report.equal("full", verdict(&gateway, &secret), "200".to_owned());
         report.equal("full", verdict(&gateway, "nobody"), "401 credential_rejected".to_owned());
     }
-    let relieved = std::process::Command::new("prlimit").args(["--pid", &process, "--fsize=unlimited:unlimited"]).status();
+    let relieved =
+        std::process::Command::new("prlimit").args(["--pid", &process, "--fsize=unlimited:unlimited"]).status();
     assert!(relieved.expect("prlimit is there").success());
     let (_, next) = admin.key("once there is room");
     report.equal("room again", verdict(&gateway, &next), "200".to_owned());
