@@ -57,9 +57,9 @@ pub fn everybody_is_led_to(endpoint: usize, has_route: bool, method: &Method, ho
             continue;
         }
         let found = governing(host, &segments, reader.folds_case);
-        let is_led = found.contains(&endpoint)
-            // Where the operator says that case matters, nobody behind it folds; neither does who is behind all the others.
-            || reader.folds_case && (plan.is_distinct || !found.is_empty() && found.iter().all(|&other| PLANS[other].is_distinct));
+        // Where the operator says that case matters, nobody behind it folds; neither does who is behind all the others.
+        let all_distinct = !found.is_empty() && found.iter().all(|&other| PLANS[other].is_distinct);
+        let is_led = found.contains(&endpoint) || reader.folds_case && (plan.is_distinct || all_distinct);
         let names: Vec<_> = found.iter().map(|&found| PLANS[found].name).collect();
         assert!(is_led, "{path:?} was judged for `{}`; {} is led to {names:?}", plan.name, reader.name);
         if found == [endpoint] {
