@@ -28,6 +28,7 @@ mod system;
 mod tokens;
 
 pub use auth::Caller;
+pub use imports::{ImportFormat, read_import};
 pub use openapi::document;
 pub(crate) use shape::ImportRow;
 pub(crate) use socket::user_name;

@@ -1,16 +1,24 @@
 //! The fuzz targets as ordinary tests: every corpus file, and as many mutations of them as fit into a few seconds.
 //!
-//! `KEYGATE_FUZZ_SECONDS` says how long each target runs (default 2). The mutations come from a fixed seed, so that a
-//! failure can be seen again; the input that failed is printed.
+//! `KEYGATE_FUZZ_SECONDS` says how long each target runs (default 2), `KEYGATE_FUZZ_SEED` where chance begins, so that a
+//! failure can be seen again; the input that failed is printed. Nothing here is guided by coverage, and the output says so:
+//! `tests/run` runs the same targets under libFuzzer where a nightly toolchain is present.
 
-#[path = "fuzz/bodies.rs"]
+#[path = "fuzz/bodies/mod.rs"]
 mod bodies;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use bodies::{Input, TARGETS, Target};
+
 fn seconds() -> u64 {
     std::env::var("KEYGATE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
+}
+
+fn seed() -> u64 {
+    let text = std::env::var("KEYGATE_FUZZ_SEED").ok();
+    text.and_then(|text| text.parse().ok()).filter(|seed| *seed != 0).unwrap_or(0x9e37_79b9_7f4a_7c15)
 }
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
@@ -88,16 +96,50 @@ const TOKENS: &[&str] = &[
     "public: true",
     "\u{e9}",
     "\0",
+    "%u002e",
+    "%E2%84%AA",
+    "%20",
+    "/open",
+    "/admin",
+    "/orders/",
+    "/files/",
+    "secret",
+    "GET /",
+    "DELETE /orders/",
+    "host: admin.example.com",
+    "\nauthorization: Bearer kg_admin",
+    "\nx-api-key: kg_shop",
+    "\ncookie: a=1; mia_client_key=kg_admin",
+    "\nx_client.id: root",
+    "\nconnection: x-client-id",
+    "\nmiauserid: u",
+    "kg_past",
+    "imported-without-prefix",
+    "for=",
+    "10.0.0.1",
+    "8.8.8.8",
+    "[fd00::1]",
+    ":443",
+    "digest: ",
+    "\"id\":\"k\",",
+    "blake3:",
+    "null",
+    "permissions: []",
+    "S3CR3TmarkedS3CR3TmarkedS3CR3Tmarked",
 ];
+
+fn byte(chance: &mut Chance) -> u8 {
+    u8::try_from(chance.below(256)).expect("a byte")
+}
 
 fn mutate(chance: &mut Chance, inputs: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = inputs[chance.below(inputs.len())].clone();
     for _ in 0..=chance.below(4) {
         let at = chance.below(bytes.len() + 1);
-        match chance.below(5) {
+        match chance.below(6) {
             0 if !bytes.is_empty() => {
                 let at = at.min(bytes.len() - 1);
-                bytes[at] = u8::try_from(chance.below(256)).expect("a byte");
+                bytes[at] = byte(chance);
             }
             1 if !bytes.is_empty() => {
                 let end = (at + 1 + chance.below(8)).min(bytes.len());
@@ -109,6 +151,15 @@ fn mutate(chance: &mut Chance, inputs: &[Vec<u8>]) -> Vec<u8> {
                 let to = (from + chance.below(16)).min(other.len());
                 bytes.splice(at..at, other[from..to].iter().copied());
             }
+            // A letter in its other case, or a sign in another encoding.
+            3 if !bytes.is_empty() => {
+                let at = at.min(bytes.len() - 1);
+                let changed = match chance.below(2) {
+                    0 => vec![bytes[at] ^ 0x20],
+                    _ => format!("%{:02X}", bytes[at]).into_bytes(),
+                };
+                bytes.splice(at..=at, changed);
+            }
             _ => {
                 let token = TOKENS[chance.below(TOKENS.len())];
                 bytes.splice(at..at, token.bytes());
@@ -119,24 +170,48 @@ fn mutate(chance: &mut Chance, inputs: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
+/// The next input of a target: of one that reads, something like the corpus; of one that decides, any bytes.
+fn next(target: &Target, chance: &mut Chance, inputs: &[Vec<u8>]) -> Vec<u8> {
+    match target.input {
+        Input::Choices if chance.below(8) > 0 => (0..chance.below(160)).map(|_| byte(chance)).collect(),
+        _ => mutate(chance, inputs),
+    }
+}
+
 fn run(name: &str) {
-    let (_, body) = bodies::TARGETS.iter().find(|(known, _)| *known == name).expect("a target of this name");
+    let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
     let inputs = corpus(name);
     let check = |input: &[u8]| {
-        if catch_unwind(AssertUnwindSafe(|| body(input))).is_err() {
-            panic!("target {name} failed on {:?}", String::from_utf8_lossy(input));
+        if catch_unwind(AssertUnwindSafe(|| (target.body)(input))).is_err() {
+            panic!("target {name} failed on {:?}, bytes {input:?}", String::from_utf8_lossy(input));
         }
     };
     inputs.iter().for_each(|input| check(input));
-    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+    let mut chance = Chance(seed());
     let until = Instant::now() + Duration::from_secs(seconds());
     let mut runs = 0_u64;
     while Instant::now() < until {
-        check(&mutate(&mut chance, &inputs));
+        check(&next(target, &mut chance, &inputs));
         runs += 1;
     }
     println!("fuzz {name}: {} corpus files, {runs} mutations, not guided by coverage", inputs.len());
     assert!(runs > 0);
+}
+
+/// A target that is not built, not run or has no corpus is no target.
+#[test]
+fn every_target_has_a_binary_a_corpus_and_a_test() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz");
+    let manifest = std::fs::read_to_string(format!("{folder}/Cargo.toml")).expect("the targets' manifest");
+    let tests = std::fs::read_to_string(file!()).expect("this file");
+    for Target { name, .. } in TARGETS {
+        assert!(manifest.contains(&format!("name = \"{name}\"\npath = \"targets/{name}.rs\"")), "{name}: no binary");
+        let binary = std::fs::read_to_string(format!("{folder}/targets/{name}.rs")).expect("a target's file");
+        assert!(binary.contains(&format!("bodies::run(\"{name}\", data)")), "{name}: the binary runs another");
+        assert!(tests.contains(&format!("fn {name}() {{\n    run(\"{name}\");")), "{name}: no test");
+        assert!(!corpus(name).is_empty());
+    }
+    assert_eq!(manifest.matches("[[bin]]").count(), TARGETS.len());
 }
 
 #[test]
@@ -150,8 +225,28 @@ fn credential() {
 }
 
 #[test]
+fn forwarded() {
+    run("forwarded");
+}
+
+#[test]
+fn head() {
+    run("head");
+}
+
+#[test]
+fn framing() {
+    run("framing");
+}
+
+#[test]
 fn expression() {
     run("expression");
+}
+
+#[test]
+fn expression_choices() {
+    run("expression_choices");
 }
 
 #[test]
@@ -160,6 +255,11 @@ fn document() {
 }
 
 #[test]
-fn framing() {
-    run("framing");
+fn document_choices() {
+    run("document_choices");
+}
+
+#[test]
+fn keys_file() {
+    run("keys_file");
 }

@@ -88,6 +88,9 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
+/// A field whose name is longer is no slip of the pen for one of ours, and may be anything.
+const LONGEST_SLIP: usize = 20;
+
 /// What a parser says, without what it found: that may be a key in the wrong place.
 pub(super) fn message(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -97,8 +100,14 @@ pub(super) fn message(error: &serde_json::Error) -> String {
         return format!("the body is not JSON: {text}{place}");
     }
     match text.split_once(", expected ") {
-        // "unknown field `x`, expected one of .." names a field; everything else may show a value.
-        Some((unknown, expected)) if unknown.starts_with("unknown field") => format!("{unknown}; known are {expected}"),
+        // "unknown field `x`, expected one of .." names a field, or a key that stands where a field should; everything else
+        // may show a value.
+        Some((unknown, expected)) if unknown.starts_with("unknown field") => {
+            let name = unknown.trim_start_matches("unknown field").trim().trim_matches('`');
+            let is_a_slip = name.len() <= LONGEST_SLIP && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            let named = if is_a_slip { unknown } else { "unknown field" };
+            format!("{named}; known are {expected}")
+        }
         Some((_, expected)) => format!("expected {expected}"),
         None if text.starts_with("missing field") || text.starts_with("duplicate field") => text.to_owned(),
         None if text.contains("did not match any variant") => "this is none of the forms it may have".to_owned(),
@@ -216,5 +225,35 @@ pub(super) async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome.map_err(Problem::from),
         Err(_) => Err(Problem::internal()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize, Debug)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only what cannot be read is looked at")]
+    struct Sample {
+        name: String,
+        active: bool,
+    }
+
+    #[test]
+    fn what_was_sent_is_not_repeated_but_a_slip_of_the_pen() {
+        for (text, told) in [
+            (r#"{"nmae":1}"#, "unknown field `nmae`; known are `name` or `active`"),
+            (r#"{"kg_live_0123456789abcdefghij":1}"#, "unknown field; known are `name` or `active`"),
+            (r#"{"\u001b[2K":1}"#, "unknown field; known are `name` or `active`"),
+            (r#"{"name":"n","active":"kg_live_0123456789"}"#, "expected a boolean"),
+            (r#"{"name":"n"}"#, "missing field `active`"),
+            (r#"{"name":"n","name":"n"}"#, "duplicate field `name`"),
+            (r#"["kg_live_0123456789"]"#, "expected struct Sample with 2 elements"),
+            (r#"{"name":"#, "the body is not JSON: EOF while parsing a value at line 1 column 8"),
+        ] {
+            let error = serde_json::from_str::<Sample>(text).unwrap_err();
+            assert_eq!(message(&error), told, "{text}");
+        }
     }
 }

@@ -71,9 +71,9 @@ pub(super) async fn import_keys(
 ) -> Result<Answer<ImportReport>, Problem> {
     let (parts, body) = request.into_parts();
     let media_type = media_type(&parts.headers);
-    let parse: fn(&[u8], usize) -> Lines = match media_type.as_deref() {
-        Some("application/x-ndjson" | "application/jsonl") => |bytes, before| Ok(lines_of_json(bytes, before)),
-        Some("text/csv") => lines_of_csv,
+    let format = match media_type.as_deref() {
+        Some("application/x-ndjson" | "application/jsonl") => ImportFormat::JsonLines,
+        Some("text/csv") => ImportFormat::Csv,
         _ => {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -89,7 +89,8 @@ pub(super) async fn import_keys(
     }
     let bytes = read(body, MAX_BODY).await?;
     let report = blocking(move || {
-        let lines = parse(&bytes, asked.first_line.unwrap_or(1).saturating_sub(1)).map_err(Refused::Invalid)?;
+        let before = asked.first_line.unwrap_or(1).saturating_sub(1);
+        let lines = read_import(&bytes, format, before).map_err(Refused::Invalid)?;
         drop(bytes);
         context.management.import(&actor, lines, &source, asked.dry_run.unwrap_or(false))
     })
@@ -110,8 +111,26 @@ pub(super) async fn import_keys(
 }
 
 type Line = Result<ImportLine, RefusedLine>;
-/// Lines, or what is wrong with all of them.
-type Lines = Result<Vec<Line>, Vec<Fault>>;
+
+/// How the keys of an import are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportFormat {
+    /// A JSON object on each line.
+    JsonLines,
+    /// CSV whose first line names the columns.
+    Csv,
+}
+
+/// Reads the keys of an import, each line by itself. The lines are counted on from those that came `before`.
+///
+/// # Errors
+/// What is wrong with all of them: the first line of CSV does not name the columns.
+pub fn read_import(bytes: &[u8], format: ImportFormat, before: usize) -> Result<Vec<Line>, Vec<Fault>> {
+    match format {
+        ImportFormat::JsonLines => Ok(lines_of_json(bytes, before)),
+        ImportFormat::Csv => lines_of_csv(bytes, before),
+    }
+}
 
 fn lines_of_json(bytes: &[u8], before: usize) -> Vec<Line> {
     let is_blank = |line: &[u8]| line.iter().all(u8::is_ascii_whitespace);
@@ -128,7 +147,7 @@ fn lines_of_json(bytes: &[u8], before: usize) -> Vec<Line> {
         .collect()
 }
 
-fn lines_of_csv(bytes: &[u8], before: usize) -> Lines {
+fn lines_of_csv(bytes: &[u8], before: usize) -> Result<Vec<Line>, Vec<Fault>> {
     let counted = |line: usize| before.saturating_add(line);
     let lines: Vec<Line> = ImportRow::of_csv(bytes)
         .map(|(line, row)| match row {

@@ -62,13 +62,13 @@ pub struct Problem {
 impl Problem {
     /// Adds how to mend it.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(on_one_line(hint.into()));
         self
     }
 
     /// Adds how to mend it, if that is known.
     pub(crate) fn maybe_hint(&mut self, hint: Option<String>) -> &mut Self {
-        self.hint = self.hint.take().or(hint);
+        self.hint = self.hint.take().or(hint.map(on_one_line));
         self
     }
 
@@ -368,7 +368,7 @@ impl Report {
             file,
             line: at.line,
             column: at.column,
-            message,
+            message: on_one_line(message),
             hint: None,
             snippet: None,
             position: at,
@@ -409,6 +409,12 @@ impl Report {
         let file = sources.first().map_or_else(|| Arc::from("configuration"), |source| Arc::clone(&source.name));
         Problems { list, omitted, file, watched_files: Vec::new() }
     }
+}
+
+/// Blanks in place of control characters. A message repeats what stands in a file, and whoever wrote that file must not
+/// move the cursor of the terminal, or begin another line of the log, that it is shown in.
+fn on_one_line(text: String) -> String {
+    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }
 
 /// Hides runs of letters and digits that are long enough to be a secret, character by character.
@@ -485,6 +491,15 @@ mod tests {
         ] {
             assert_eq!(mask(line), shown);
         }
+    }
+
+    #[test]
+    fn no_text_moves_the_cursor_or_begins_a_line() {
+        let mut report = Report::default();
+        report.error(Position::default(), "unknown field `a\u{1b}[2Kb\nc\u{7f}`").hint("d\r\n\u{9b}e");
+        report.warning(Position::default(), "f").maybe_hint(Some("g\th".to_owned()));
+        let shown: Vec<String> = report.finish().list().iter().map(ToString::to_string).collect();
+        assert_eq!(shown, [": unknown field `a [2Kb c ` (help: d   e)", ": f (help: g h)"]);
     }
 
     #[test]

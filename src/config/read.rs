@@ -131,7 +131,9 @@ pub(crate) fn refuse_twice(entries: &[(Key, Node)], report: &mut Report) {
     for (key, _) in entries {
         if let Some(first) = first_places.insert(&key.text, key.at) {
             let first = report.name(first);
-            report.error(key.at, format!("`{}` stands twice in this map", key.text)).hint(format!("first at {first}"));
+            report
+                .error(key.at, format!("{} stands twice in this map", quote(&key.text)))
+                .hint(format!("first at {first}"));
         }
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::problem::Report;
+use super::problem::{Report, mask};
 use super::tree::{Kind, Node};
 
 /// Where a configuration comes from.
@@ -230,6 +230,7 @@ pub(crate) fn fill_in(node: &mut Node, environment: &dyn Fn(&str) -> Option<Stri
                 *value = text;
             }
             Err(Unfilled::Unset(name)) => {
+                let name = mask(&name);
                 node.kind = Kind::Unusable;
                 report
                     .error(node.at, format!("the environment variable `{name}` is not set"))

@@ -105,8 +105,12 @@ impl KeySet {
         let mut ids: HashMap<&str, usize> = HashMap::with_capacity(size);
         let mut names: HashMap<(Option<&str>, &str), usize> = HashMap::with_capacity(size);
         let mut digests: HashMap<&KeyDigest, usize> = HashMap::with_capacity(size);
+        for (client, at) in self.clients.values() {
+            check_name(&client.name, &format!("the name of the client `{}`", client.id), *at, report);
+        }
         for (index, record) in self.records.iter().enumerate() {
             let (key, at) = (&record.key, self.places[index]);
+            check_name(&record.name, &format!("the name of the key `{}`", key.id), at, report);
             if let Some(first) = ids.insert(key.id.as_str(), index) {
                 let first = report.name(self.places[first]);
                 report.error(at, format!("another key has the id `{}` ({first})", key.id));
@@ -212,6 +216,16 @@ impl KeySet {
     /// The keys, where each was written, and the clients.
     pub fn into_parts(self) -> (Vec<KeyRecord>, Vec<Position>, Vec<Arc<Client>>) {
         (self.records, self.places, self.clients.into_values().map(|(client, _)| client).collect())
+    }
+}
+
+/// A name is what people are shown: one that is blank, or moves the cursor of their terminal, names nothing. The admin API
+/// takes none of these either.
+fn check_name(name: &str, what: &str, at: Position, report: &mut Report) {
+    if name.trim().is_empty() {
+        report.error(at, format!("{what} is blank"));
+    } else if name.contains(char::is_control) {
+        report.error(at, format!("{what} holds a control character"));
     }
 }
 

@@ -10,7 +10,7 @@ use super::upstreams::Upstreams;
 use super::{Compiler, error_style};
 use crate::client::{check_word, parse_origin};
 use crate::config::document::{ConstructWord, CorsShape, Document, EndpointShape, RouteShape};
-use crate::config::problem::{did_you_mean, quote};
+use crate::config::problem::{did_you_mean, mask, quote};
 use crate::config::read::{AnyOr, At, FromText as _, NoneOr, ORDINARY_METHODS, Verb};
 use crate::config::settings::ListenerSettings;
 use crate::config::tree::Position;
@@ -127,7 +127,7 @@ impl Compiler<'_> {
         match PathPattern::parse(text) {
             Ok(pattern) => Some(pattern),
             Err(why) => {
-                self.report.error(at, format!("{} is not a path: {why}", quote(text)));
+                self.report.error(at, format!("{} is not a path: {}", quote(text), mask(&why.to_string())));
                 None
             }
         }
@@ -321,7 +321,7 @@ impl Compiler<'_> {
             _ if verb.starts_with('/') => {
                 self.report
                     .error(written.at, "a method is missing in front of the path")
-                    .hint(format!("write `ALL {verb}` or `GET {verb}`"));
+                    .hint(format!("write `ALL {0}` or `GET {0}`", mask(verb)));
                 return None;
             }
             _ => match Verb::from_text(verb) {
@@ -341,9 +341,12 @@ impl Compiler<'_> {
         };
         let pattern = self.pattern(&whole, written.at)?;
         if !is_at_or_below(&pattern, base) {
-            self.report
-                .error(written.at, format!("this route is outside of its endpoint `{}`", base.as_str()))
-                .hint(format!("write the whole path, such as `{verb} {base_text}{whole}`, or leave out the first `/`"));
+            self.report.error(written.at, format!("this route is outside of its endpoint `{}`", base.as_str())).hint(
+                format!(
+                    "write the whole path, such as `{verb} {}`, or leave out the first `/`",
+                    mask(&format!("{base_text}{whole}"))
+                ),
+            );
             return None;
         }
         Some((method, pattern))

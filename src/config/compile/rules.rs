@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use super::Compiler;
 use crate::client::{ClientType, KeyType, Permission};
 use crate::config::document::{RequiredShape, Rules, TenantShape};
-use crate::config::problem::did_you_mean;
+use crate::config::problem::{did_you_mean, mask};
 use crate::config::read::{AnyOr, At, ExpressionText, NoneOr};
 use crate::config::tree::Position;
 use crate::policy::expression::Expression;
@@ -270,10 +270,10 @@ impl Compiler<'_> {
                 let place = source.and_then(|source| position_in(&source, written.at, text, error.span.start));
                 let length = text.get(error.span.clone()).map_or(1, |span| span.chars().count().max(1));
                 let is_exact = place.is_some();
-                let problem = self
-                    .report
-                    .error(place.unwrap_or(written.at), format!("the expression is not understood: {}", error.message));
-                problem.maybe_hint(error.hint);
+                // Both repeat words of the text, and one of them may be a key that was pasted here.
+                let message = format!("the expression is not understood: {}", mask(&error.message));
+                let problem = self.report.error(place.unwrap_or(written.at), message);
+                problem.maybe_hint(error.hint.as_deref().map(mask));
                 if is_exact {
                     problem.length(length);
                 }

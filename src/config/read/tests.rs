@@ -42,6 +42,12 @@ fn every_mistake_in_a_map_is_reported_at_once() {
 }
 
 #[test]
+fn what_may_be_a_key_is_repeated_by_no_hint() {
+    let (_, problems) = read::<Sample>("type: x\nname: n\nallow: !0123456789abcdefghij\n");
+    assert!(!problems.is_empty() && !problems.join("\n").contains("0123456789abcdefghij"), "{problems:?}");
+}
+
+#[test]
 fn a_map_that_could_not_be_read_whole_says_so() {
     let (sample, problems) = read::<Sample>("name: x\ntype: 4294967296\n");
     let sample = sample.expect("its required field is there");

@@ -18,7 +18,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{Shape, unexpected};
 use crate::client::{ClientId, ClientType, Environment, Group, InvalidWord, Permission, Tenant, parse_network};
-use crate::config::problem::{Report, did_you_mean, quote};
+use crate::config::problem::{Report, did_you_mean, mask, quote};
 use crate::config::tree::{Kind, Node};
 use crate::keys::{InvalidTimestamp, KeyId, Timestamp};
 
@@ -534,7 +534,7 @@ impl Shape for ExpressionText {
             Kind::Tagged(tag) => {
                 report
                     .error(node.at, "an expression that begins with `!` must be quoted: YAML takes it for a tag")
-                    .hint(format!("put the whole expression in quotes: \"!{tag}\""));
+                    .hint(format!("put the whole expression in quotes: \"!{}\"", mask(tag)));
             }
             Kind::Unusable => {}
             Kind::Null => {

@@ -1,8 +1,8 @@
-//! Coverage-guided: see ../bodies.rs.
+//! Coverage-guided: see ../bodies/mod.rs.
 #![no_main]
 
-#[path = "../bodies.rs"]
+#[path = "../bodies/mod.rs"]
 #[allow(dead_code)]
 mod bodies;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::path(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::run("path", data));
