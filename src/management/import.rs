@@ -105,6 +105,9 @@ impl Management {
         }
         let issuing = self.issuing();
         let is_small = lines.len() <= INDEXED_AT_ONCE;
+        if !is_small {
+            self.inner.store.make_room()?;
+        }
         let mut report = ImportReport::default();
         let mut lines = lines.into_iter().peekable();
         while lines.peek().is_some() {

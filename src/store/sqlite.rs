@@ -34,8 +34,9 @@ use crate::keys::Timestamp;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections that are kept for reading.
 const KEPT_READERS: usize = 4;
-/// Memory for pages, in KiB: of the one that writes, as far as it is needed, and of each that reads.
-const WRITER_CACHE_KIB: i64 = 64 << 10;
+/// Memory for pages, in KiB: of the one that writes, the same while it writes very much, and of each that reads.
+const WRITER_CACHE_KIB: i64 = 8 << 10;
+const ROOMY_CACHE_KIB: i64 = 64 << 10;
 const READER_CACHE_KIB: i64 = 2 << 10;
 
 /// Where a store is.
@@ -164,12 +165,22 @@ impl Store {
         Ok(std::mem::replace(seen, version) != version)
     }
 
-    /// Gives memory for pages back, after much was written.
+    /// Takes more memory for pages, because very much will be written; until [`Store::rest`].
+    ///
+    /// # Errors
+    /// The store cannot be used.
+    pub fn make_room(&self) -> Result<(), StoreError> {
+        Ok(self.lock().pragma_update(None, "cache_size", -ROOMY_CACHE_KIB)?)
+    }
+
+    /// Gives memory for pages back, after very much was written.
     ///
     /// # Errors
     /// The store cannot be used.
     pub fn rest(&self) -> Result<(), StoreError> {
-        Ok(self.lock().execute_batch("PRAGMA shrink_memory")?)
+        let connection = self.lock();
+        connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        Ok(connection.execute_batch("PRAGMA shrink_memory")?)
     }
 
     /// Writes a copy of the store, as it is at this moment, to a file that is not there yet. Whoever changes keys
