@@ -9,6 +9,7 @@ mod access_log;
 mod answers;
 mod cli;
 mod credentials;
+mod differential;
 mod forwarding;
 mod framing;
 mod guesses;
