@@ -243,10 +243,14 @@ impl Forwarder {
             let upstream = &permit.endpoint().upstream;
             let mut place = match upstream.capacity(&shared.settings.capacities) {
                 None => None,
-                Some(capacity) => Some(Box::pin(capacity.enter(upstream.concurrency)).await.map_err(|Full| {
-                    shared.metrics.limit_hit("upstream_requests");
-                    ForwardError::Busy
-                })?),
+                Some(capacity) => match capacity.try_enter() {
+                    Some(place) => Some(place),
+                    // Boxed: few requests wait.
+                    None => Some(Box::pin(capacity.enter(upstream.concurrency)).await.map_err(|Full| {
+                        shared.metrics.limit_hit("upstream_requests");
+                        ForwardError::Busy
+                    })?),
+                },
             };
             let until = shared.settings.exchange_time.map(|time| Instant::now() + time);
             let mut stale = None;

@@ -56,13 +56,19 @@ impl Capacities {
 }
 
 impl Capacity {
+    /// A place, if there is one now.
+    #[must_use]
+    pub fn try_enter(&self) -> Option<Place> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| Place { _permit: permit })
+    }
+
     /// A place, as soon as there is one. Cancel-safe: whoever gives up leaves the queue.
     ///
     /// # Errors
     /// The queue is full, or the time in it is over.
     pub async fn enter(&self, bounds: Concurrency) -> Result<Place, Full> {
-        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(Place { _permit: permit });
+        if let Some(place) = self.try_enter() {
+            return Ok(place);
         }
         let _waiting = Waiting::begin(&self.waiting, bounds.queue).ok_or(Full)?;
         match timeout(bounds.queue_time, Arc::clone(&self.places).acquire_owned()).await {
