@@ -297,8 +297,8 @@ fn mixed_traffic_leaves_nothing_behind() {
     assert!(wrong.is_empty(), "{} of {sent} were wrong: {kinds:?}", wrong.len());
     assert!(sent > usize::try_from(seconds).expect("not long") * 100, "{sent} requests are no load");
     assert_eq!(after.threads, at_rest.threads, "threads");
-    // The pools of SQLite and the lookups of names may hold a few.
-    assert!(after.descriptors <= at_rest.descriptors + 4, "descriptors: {at_rest:?}, then {after:?}");
+    // Four readers of the store are kept, with two or three descriptors each; each second would leak more.
+    assert!(after.descriptors <= at_rest.descriptors + 12, "descriptors: {at_rest:?}, then {after:?}");
     assert!(late <= early + early / 10 + 4096, "memory grew from {early} to {late} KiB");
     assert_eq!(gateway.metric("keygate_panics_total", &[]), 0.0);
     assert_eq!(gateway.metric("keygate_tunnels", &[]), 0.0);
