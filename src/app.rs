@@ -451,6 +451,10 @@ impl Background {
         {
             tracing::warn!(%error, "the gateway whose place was taken is gone");
         }
+        if let Some(local) = &local {
+            // Whoever bound the local socket, it is ours now, and its file ends with us.
+            local.store(false, Ordering::Relaxed);
+        }
         let relieved = Arc::new(Notify::new());
         let (Succession { addresses, offered, .. }, relief) = (self.succession, Arc::clone(&relieved));
         let offering = tokio::spawn(async move {

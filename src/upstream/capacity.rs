@@ -46,7 +46,7 @@ impl Capacities {
     pub(super) fn of(&self, name: &Arc<str>, most: u32) -> Arc<Capacity> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody uses any more are as good as new ones.
-        known.retain(|_, capacity| Arc::strong_count(capacity) > 1 || capacity.is_in_use(most));
+        known.retain(|(_, most), capacity| Arc::strong_count(capacity) > 1 || capacity.is_in_use(*most));
         let fresh = || Capacity {
             places: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS))),
             waiting: AtomicU32::new(0),
@@ -151,6 +151,14 @@ mod tests {
             let entered = capacities.of(&name.into(), most).enter(bounds(0, 1)).await;
             assert_eq!(entered.is_ok(), is_free, "{name} {most}");
         }
+        // What is in use is kept, whatever is asked for meanwhile.
+        let wide = capacities.of(&"wide".into(), 3);
+        let places =
+            [wide.enter(bounds(0, 1)).await.expect("empty"), wide.enter(bounds(0, 1)).await.expect("half empty")];
+        drop(wide);
+        drop(capacities.of(&"other".into(), 1));
+        assert_eq!(capacities.of(&"wide".into(), 3).places.available_permits(), 1);
+        drop(places);
         drop(place);
         assert!(capacities.of(&"api".into(), 1).enter(bounds(0, 1)).await.is_ok());
     }

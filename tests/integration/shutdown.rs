@@ -14,17 +14,8 @@ endpoints: [ { name: all, path: /, upstream: api, public: true } ]
 /// An origin whose `/slow` answers only once it is released.
 fn gated() -> (Origin, Arc<AtomicBool>) {
     let released = Arc::new(AtomicBool::new(false));
-    let gate = Arc::clone(&released);
-    let origin = Origin::directed(move |request| {
-        if request.target() != "/slow" {
-            return Play::Echo;
-        }
-        let gate = Arc::clone(&gate);
-        Play::talk(move |talk| {
-            wait::until("the release", || gate.load(Ordering::SeqCst).then_some(()));
-            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow");
-        })
-    });
+    let slow = Play::slow_until(&released);
+    let origin = Origin::directed(move |request| if request.target() == "/slow" { slow.clone() } else { Play::Echo });
     (origin, released)
 }
 

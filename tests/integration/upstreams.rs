@@ -126,17 +126,8 @@ endpoints: [ { name: all, path: /, upstream: api, public: true } ]
 #[test]
 fn one_slow_request_holds_up_no_other() {
     let released = Arc::new(AtomicBool::new(false));
-    let gate = Arc::clone(&released);
-    let origin = Origin::directed(move |request| {
-        if request.target() != "/slow" {
-            return Play::Echo;
-        }
-        let gate = Arc::clone(&gate);
-        Play::talk(move |talk| {
-            wait::until("the release", || gate.load(Ordering::SeqCst).then_some(()));
-            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow");
-        })
-    });
+    let slow = Play::slow_until(&released);
+    let origin = Origin::directed(move |request| if request.target() == "/slow" { slow.clone() } else { Play::Echo });
     let gateway = Gateway::before(&origin, OPEN);
     let mut slow = Caller::connect(gateway.address());
     slow.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -219,15 +210,9 @@ fn the_admin_address_is_no_upstream_whatever_a_reload_says() {
 #[test]
 fn an_upstream_gets_no_more_requests_at_once_than_it_takes() {
     let released = Arc::new(AtomicBool::new(false));
-    let gate = Arc::clone(&released);
+    let slow = Play::slow_until(&released);
     let origin = Origin::directed(move |request| match request.target() {
-        "/slow" => {
-            let gate = Arc::clone(&gate);
-            Play::talk(move |talk| {
-                wait::until("the release", || gate.load(Ordering::SeqCst).then_some(()));
-                talk.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow");
-            })
-        }
+        "/slow" => slow.clone(),
         "/stream" => Play::talk(|talk| {
             talk.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n");
             talk.read_to_end();

@@ -144,9 +144,9 @@ impl Scrape {
             let ejected = count(Series::Ejected).unwrap_or(0).saturating_sub(count(Series::TakenBack).unwrap_or(0));
             self.gauge("keygate_upstream_ejected", &[upstream, server], ejected as f64);
         }
-        for (upstream, server) in &facts.servers {
-            let count = facts.unhealthy.get(&(upstream.clone(), server.clone())).copied().unwrap_or(0);
-            self.gauge("keygate_upstream_unhealthy", &[upstream, server], count as f64);
+        for server in &facts.servers {
+            let count = facts.unhealthy.get(server).copied().unwrap_or(0);
+            self.gauge("keygate_upstream_unhealthy", &[&server.0, &server.1], count as f64);
         }
         if let Some(log) = &facts.access_log {
             self.counter("keygate_access_log_lines_total", &[], log.written());

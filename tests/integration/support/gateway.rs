@@ -181,23 +181,28 @@ impl Gateway {
 
     /// Starts it again in its directory, with the arguments of `run --config`. The first life must be over.
     pub fn start_again(&mut self) {
+        self.run(&["run", "--config", CONFIG]);
+    }
+
+    fn run(&mut self, arguments: &[&str]) {
         *self.stdout.lock().expect("no panic holds it") = Vec::new();
         *self.stderr.lock().expect("no panic holds it") = Vec::new();
         let mut command = keygate();
-        command.current_dir(self.directory()).args(["run", "--config", CONFIG]);
+        command.current_dir(self.directory()).args(arguments);
         self.spawn(command, true);
     }
 
     /// Starts another process in its directory that takes its place, with the configuration as it is now. What ran is the
     /// result; it ends by itself.
     pub fn succeed(&mut self) -> Child {
-        *self.stdout.lock().expect("no panic holds it") = Vec::new();
-        *self.stderr.lock().expect("no panic holds it") = Vec::new();
         let predecessor = self.child.take().expect("it was started");
-        let mut command = keygate();
-        command.current_dir(self.directory()).args(["run", "--config", CONFIG, "--take-over"]);
-        self.spawn(command, true);
+        self.start_as_successor();
         predecessor
+    }
+
+    /// Starts it in its directory to take the place of one that may run.
+    pub fn start_as_successor(&mut self) {
+        self.run(&["run", "--config", CONFIG, "--take-over"]);
     }
 
     /// Ends it as a power cut does: nothing is finished, nothing is told.

@@ -104,6 +104,15 @@ impl Play {
         Self::Raw(text.as_bytes().to_vec())
     }
 
+    /// Answers `slow`, and not before it is released.
+    pub fn slow_until(released: &Arc<AtomicBool>) -> Self {
+        let released = Arc::clone(released);
+        Self::talk(move |talk| {
+            wait::until("the release", || released.load(Ordering::SeqCst).then_some(()));
+            talk.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow");
+        })
+    }
+
     /// A conversation of the test's own.
     pub fn talk(act: impl Fn(&mut Talk<'_>) + Send + Sync + 'static) -> Self {
         Self::Talk(Arc::new(act))
