@@ -7,18 +7,18 @@
 //! There are no globals besides the log: all state is made here and handed down.
 
 pub mod keys;
+mod sockets;
 mod take_over;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use listenfd::ListenFd;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -26,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::{self, AdminApi, LocalSocket, Reload};
+use crate::admin::{AdminApi, LocalSocket, Reload};
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
 use crate::credential::Secret;
 use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
@@ -40,8 +40,8 @@ use crate::reload::{
 };
 use crate::server::tls::{self, CertificateError, CertificateResolver};
 use crate::server::{
-    self, BindError, ConnectionLimits, ConnectionSettings, Drain, Drained, GuardLimits, Inherited, InheritedSocket,
-    ListenerSettings, Protocol, WorkerListeners,
+    self, BindError, ConnectionLimits, ConnectionSettings, Drain, Drained, GuardLimits, ListenerSettings, Protocol,
+    WorkerListeners,
 };
 use crate::snapshot::CurrentSnapshot;
 use crate::store;
@@ -50,7 +50,8 @@ use crate::telemetry::health::{Health, ReloadOutcome};
 use crate::telemetry::metrics::{Metrics, WorkerMetrics};
 use crate::telemetry::redact::Masks;
 use crate::webhook::{self, Receiver};
-use take_over::{Offered, Predecessor, Role, TakeOverError, Taken};
+use sockets::{Inheritance, bind_operators, local_socket, offered};
+use take_over::{Offered, Predecessor, Role, TakeOverError};
 
 /// Between the signal to stop and the closing of listeners: time for a load balancer to read that we are not ready.
 const NOTICE: Duration = Duration::from_millis(100);
@@ -656,118 +657,6 @@ fn webhook_receiver(settings: Option<&config::Webhook>) -> Option<Arc<Receiver>>
             None
         }
     }
-}
-
-/// The sockets that a successor gets, each a handle of its own.
-fn offered(
-    of_callers: Vec<(Arc<str>, SocketAddr, std::net::TcpListener)>,
-    admin: &Option<std::net::TcpListener>,
-    observe: &Option<std::net::TcpListener>,
-    local: Option<&LocalSocket>,
-) -> std::io::Result<Vec<Offered>> {
-    let offer = |role, listener, address: SocketAddr, socket: std::net::TcpListener| Offered {
-        role,
-        listener,
-        address: address.to_string(),
-        socket: socket.into(),
-    };
-    let mut offered: Vec<Offered> =
-        of_callers.into_iter().map(|(name, address, socket)| offer(Role::Data, name, address, socket)).collect();
-    for (role, socket) in [(Role::Admin, admin), (Role::Observe, observe)] {
-        if let Some(socket) = socket {
-            offered.push(offer(role, Arc::default(), socket.local_addr()?, socket.try_clone()?));
-        }
-    }
-    if let Some(local) = local {
-        let address = local.path().display().to_string();
-        offered.push(Offered {
-            role: Role::Local,
-            listener: Arc::default(),
-            address,
-            socket: local.handle()?.0.into(),
-        });
-    }
-    Ok(offered)
-}
-
-/// Sockets that were open before this process.
-#[derive(Default)]
-struct Inheritance {
-    data: Inherited,
-    operators: Vec<(Role, InheritedSocket)>,
-    local: Option<(std::os::unix::net::UnixListener, String)>,
-    predecessor: Option<Predecessor>,
-}
-
-impl Inheritance {
-    fn new(before: Before, settings: &Settings) -> Result<Self, StartError> {
-        let addresses: Vec<SocketAddr> = settings.listeners.iter().map(|listener| listener.address).collect();
-        let taken = if before == Before::Gateway { take_over::take(&addresses)? } else { None };
-        let mut inheritance = match taken {
-            Some(Taken { data, operators, local, predecessor }) => {
-                Self { data, operators, local, predecessor: Some(predecessor) }
-            }
-            None => Self::default(),
-        };
-        let mut from_manager = ListenFd::from_env();
-        for index in 0..from_manager.len() {
-            let socket = from_manager.take_tcp_listener(index).map_err(StartError::system("socket by LISTEN_FDS"))?;
-            let Some(socket) = socket else { continue };
-            let address = socket.local_addr().map_err(StartError::system("socket by LISTEN_FDS"))?;
-            inheritance.data.push(InheritedSocket { listener: None, address, socket });
-        }
-        Ok(inheritance)
-    }
-
-    /// A socket of somebody else's configuration is closed; whoever connects there must hear of it.
-    fn report_unused(&self) {
-        for address in self.data.unused() {
-            tracing::warn!(%address, "a socket was given for an address that no listener has; it is closed");
-        }
-    }
-}
-
-/// The socket of a store, for the command line: the one of the predecessor, or a new one. Without one the command line
-/// writes the store itself.
-fn local_socket(store: &Path, inherited: Option<(std::os::unix::net::UnixListener, String)>) -> Option<LocalSocket> {
-    if let Some((listener, path)) = inherited
-        && path == admin::path_of(store).display().to_string()
-    {
-        match LocalSocket::inherit(listener, store) {
-            Ok(socket) => return Some(socket),
-            Err(error) => tracing::warn!(%error, "the local socket cannot be taken over"),
-        }
-    }
-    match LocalSocket::bind(store) {
-        Ok(Ok(socket)) => return Some(socket),
-        Ok(Err(served)) => tracing::info!("no local socket: {served}; what is changed there is seen here too"),
-        Err(error) => {
-            tracing::warn!(%error, store = %store.display(), "no local socket: the command line writes the store itself");
-        }
-    }
-    None
-}
-
-fn bind_operators(
-    role: Role,
-    address: SocketAddr,
-    inheritance: &mut Inheritance,
-) -> Result<std::net::TcpListener, StartError> {
-    let what = if role == Role::Admin { "admin" } else { "observe" };
-    let failed = |source| StartError::Admin { what, address, source };
-    let is_for = |(of, inherited): &(Role, InheritedSocket)| {
-        inherited.address == address || (*of == role && address.port() == 0 && inherited.address.ip() == address.ip())
-    };
-    let socket = match inheritance.operators.iter().position(is_for) {
-        Some(index) => inheritance.operators.swap_remove(index).1.socket,
-        // From the service manager, which does not say what it is for.
-        None => match inheritance.data.take(what, address).map_err(failed)?.pop() {
-            Some(socket) => socket,
-            None => std::net::TcpListener::bind(address).map_err(failed)?,
-        },
-    };
-    socket.set_nonblocking(true).map_err(failed)?;
-    Ok(socket)
 }
 
 fn connection_settings(settings: &Settings) -> ConnectionSettings {
