@@ -1,7 +1,7 @@
 //! Where the sockets come from that this process listens on, and who gets them after it.
 //!
 //! [`Inheritance`] is what was open before: a predecessor's, or the service manager's. What is not in it is bound. [`offered`]
-//! is what a successor gets, see [`take_over`](super::take_over).
+//! is what a successor gets, see [`take_over`].
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
