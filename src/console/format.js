@@ -26,6 +26,8 @@ export const moment = (iso) => (iso ? MOMENT.format(new Date(iso)) : '');
 /** `4.2 ms`, `1.3 s`. */
 export function milliseconds(value) {
     if (value === undefined || value === null || Number.isNaN(value)) return '–';
+    if (value === 0) return '0 ms';
+    if (value < 0.1) return `${Math.max(1, Math.round(value * 1000))} µs`;
     if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
     if (value >= 100) return `${value.toFixed(0)} ms`;
     return `${value >= 10 ? value.toFixed(1) : value.toFixed(2)} ms`;

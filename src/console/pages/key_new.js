@@ -13,6 +13,7 @@ import { useResource } from '../resource.js';
 import { go, route, within } from '../router.js';
 import { useWords } from '../words.js';
 import { mayWrite, session } from '../session.js';
+import { Code } from '../parts/copy.js';
 import { AreaField, Choice, FormError, SelectField, Submit, TextField, Tick } from '../parts/form.js';
 import { Icon } from '../parts/icon.js';
 import { Card, PageHead } from '../parts/page.js';
@@ -150,7 +151,7 @@ export function NewKey() {
             about="One key for each program that calls, with no more rights than it needs.">
             <${ShowAs} make=${() => lines(body)} />
         <//>
-        <form class="stack form" onSubmit=${submit}>
+        <div class="form-page"><form class="stack form" onSubmit=${submit}>
             <${FormError} error=${error} />
             <${Card} title="What for">
                 <${TextField} label="Name" value=${form.name} onInput=${set('name')} required maxlength="100" error=${what('/name')}
@@ -220,6 +221,7 @@ export function NewKey() {
                 <${Submit} isBusy=${isBusy}><${Icon} name="key" />Create API key<//>
             </div>
         </form>
+        <aside aria-label="The same as a command"><h3>The same as a command</h3><${Code} text=${lines(body)[0].command} label="Copy the command" /></aside></div>
         ${created && html`<${ShownOnce} title="“${created.key.name}” is ready" created=${created} places=${known.places}
             onStored=${() => { const { id } = created.key; setCreated(null); go(within('/keys', id)); }} />`}`;
 }

@@ -70,7 +70,7 @@ export function Overview() {
                         : html`<p class="faint">No request has come yet. Callers reach keygate at the addresses that <a href="#/settings">Settings</a> lists.</p>`}
                 <//>
             </div>
-            <div class="grid-two">
+            <div class="grid-two grid-loose">
                 <${Upstreams} upstreams=${data.upstreams} />
                 <div class="stack">
                     <${KeysCard} keys=${data.keys} expiring=${expiring} />
@@ -101,7 +101,7 @@ const Tiles = ({ recent }) => html`<dl class="tiles">
     <${Tile} label="Admitted" value=${short(recent.admitted)} about=${`${percent(recent.admitted, recent.admitted + recent.refused)} of decisions`} />
     <${Tile} label="Refused" value=${short(recent.refused)} about=${`${percent(recent.refused, recent.admitted + recent.refused)} of decisions`} tone=${recent.refused > 0 ? 'tone-warn' : ''} />
     <${Tile} label="Failed" value=${short(recent.server_errors)} about="answers of 500 and more" tone=${recent.server_errors > 0 ? 'tone-bad' : ''} />
-    <${Tile} label="Time, half" value=${milliseconds(recent.latency.p50)} about=${`99 of 100 in ${milliseconds(recent.latency.p99)}`} />
+    <${Tile} label="Median time" value=${milliseconds(recent.latency.p50)} about=${`99th percentile ${milliseconds(recent.latency.p99)}`} />
     <${Tile} label="Of which keygate" value=${milliseconds(recent.decision_latency.p50)} about="to decide" />
 </dl>`;
 
@@ -111,7 +111,7 @@ function Traffic({ samples, every }) {
     if (samples.length < 2) {
         return html`<${Card} title="Traffic"><p class="faint">The first lines show within ${span(2 * every)}: a sample is taken every ${span(every)}.</p><//>`;
     }
-    const perSecond = (value) => (value >= 100 || value === 0 ? whole(value) : value.toFixed(value < 1 ? 2 : 1));
+    const perSecond = (value) => (value >= 100 || Number.isInteger(value) ? whole(value) : value.toFixed(value < 1 ? 2 : 1));
     return html`<div class="grid-two">
         <${Card} title="Traffic" about="A second">
             <${Chart} label="Requests a second by verdict" at=${at} format=${perSecond} series=${[
@@ -121,15 +121,15 @@ function Traffic({ samples, every }) {
             ]} /><//>
         <${Card} title="Latency" about="Whole requests">
             <${Chart} label="Time of requests" at=${at} format=${milliseconds} series=${[
-                { label: 'Half', tone: 'accent', values: samples.map((sample) => sample.latency.p50) },
-                { label: '99 of 100', tone: 'plain', values: samples.map((sample) => sample.latency.p99) },
+                { label: 'Median', tone: 'accent', values: samples.map((sample) => sample.latency.p50) },
+                { label: '99th percentile', tone: 'plain', values: samples.map((sample) => sample.latency.p99) },
             ]} /><//>
     </div>`;
 }
 
 const Upstreams = ({ upstreams }) => html`<${Card} title="Upstreams" about="What stands behind keygate; since the start">
     <div class="table-scroll"><table class="plain"><caption class="unseen">Upstreams</caption>
-        <thead><tr><th scope="col">Name</th><th scope="col">State</th><th scope="col" class="number">Requests</th><th scope="col" class="number">Half in</th></tr></thead>
+        <thead><tr><th scope="col">Name</th><th scope="col">State</th><th scope="col" class="number">Requests</th><th scope="col" class="number">Median</th></tr></thead>
         <tbody>${upstreams.map((upstream) => {
             const isUnwell = upstream.servers.some((server) => server.unhealthy > 0);
             const isLeftAlone = upstream.servers.some((server) => server.ejected_by_workers > 0);

@@ -54,7 +54,7 @@ export function Shares({ items, tone = 'plain' }) {
         ${items.map(([name, value, href]) => html`<li key=${name}>
             <span class="share-name">${href ? html`<a href=${href}>${name}</a>` : name}</span><span class="share-value">${whole(value)}</span>
             <svg class="share-bar share-${tone}" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
-                <rect class="share-all" width="100" height="4" rx="2" /><rect class="share-part" width=${(100 * value) / most} height="4" rx="2" />
+                <rect class="share-all" width="100" height="4" /><rect class="share-part" width=${(100 * value) / most} height="4" />
             </svg>
         </li>`)}
     </ul>`;
