@@ -33,6 +33,7 @@ use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
 use crate::gateway::{Gateway, Guesses, Holders, KeyUsage, Shared, cut_withdrawn};
 use crate::keys::KeyTable;
 use crate::management::{Management, Refused, Upkeep};
+use crate::observatory::{Observatory, Seen};
 use crate::ops::{self, Ops};
 use crate::reload::{
     CertificateFiles, InForce, Outcome, ReloadHandle, Reloader, Trigger, read_certificates, report_certificates,
@@ -243,6 +244,15 @@ pub fn run(
     health.keys_loaded();
     let snapshot = Arc::new(CurrentSnapshot::new(loaded.snapshot));
 
+    let observatory = Observatory::new(Seen {
+        snapshot: Arc::clone(&snapshot),
+        keys: Arc::clone(&table),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        settings: settings.clone(),
+    });
+    observatory.set_issuing(&loaded.issuing);
+
     let forwarding = ForwardSettings {
         off_limits: Arc::clone(&own_addresses),
         exchange_time: settings.timeouts.exchange,
@@ -279,7 +289,9 @@ pub fn run(
         },
         applied: {
             let (management, webhook) = (management.clone(), Arc::clone(&webhook));
+            let observatory = observatory.clone();
             Box::new(move |in_force: InForce| {
+                observatory.set_issuing(&in_force.issuing);
                 management.set_issuing(keys::issuing(&in_force.issuing, &in_force.snapshot));
                 webhook.store(webhook_receiver(in_force.issuing.webhook.as_ref()));
                 copier.copy((in_force.clients, in_force.keys));
@@ -319,7 +331,8 @@ pub fn run(
     };
     let reload = reload_on_demand(reloads.clone());
     let delivery = webhook::deliver(management.clone(), webhook, metrics.clone());
-    let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone());
+    let watching = observatory.clone().watch();
+    let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone(), Some(observatory));
     let socket = settings.store.as_deref().and_then(|store| local_socket(store, inheritance.local.take()));
     let succession = Succession {
         addresses: of_callers.iter().map(|(_, address, _)| *address).collect::<BTreeSet<_>>().into_iter().collect(),
@@ -327,9 +340,10 @@ pub fn run(
         local: socket.as_ref().and_then(|socket| Some(socket.handle().ok()?.1)),
         predecessor: inheritance.predecessor,
     };
+    let has_console = settings.admin.is_some_and(|admin| admin.has_console);
     let operators = Operators {
         served: vec![
-            (admin, Ops::admin(metrics.clone(), health.clone(), reload, api.clone()), admin_tls),
+            (admin, Ops::admin(metrics.clone(), health.clone(), reload, api.clone(), has_console), admin_tls),
             (observe, Ops::observe(metrics, health.clone()), None),
         ],
         local: socket.map(|socket| (socket, api)),
@@ -343,6 +357,7 @@ pub fn run(
         .map_err(StartError::system("runtime"))?;
     runtime.spawn(delivery);
     runtime.spawn(checking);
+    runtime.spawn(watching);
     let outcome = runtime.block_on(background.run(operators, started, announce, workers));
     upkeep.stop();
     // A name that is still being looked up is not waited for.

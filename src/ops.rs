@@ -9,7 +9,8 @@
 //! | `GET /livez`, `/healthz` | yes | yes | 200 as long as the process answers |
 //! | `GET /readyz` | yes | yes | 200, or 503 while nothing is loaded or a drain has begun; `?verbose` lists the checks |
 //! | `GET /metrics` | yes | yes | Prometheus text |
-//! | `GET /` | yes | yes | this table, in short |
+//! | `GET /` | yes | yes | this table, in short; a browser is sent to the console |
+//! | `GET /console/..` | yes | no | the console, see [`crate::console`], unless it is switched off |
 //! | `POST /reload` | yes | no | reads the configuration again and says how that went |
 //! | `/v1/..`, `/openapi.json` | yes | no | the admin API, see [`crate::admin`] |
 //!
@@ -35,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -49,7 +50,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::{AdminApi, Caller, Reload};
+use crate::admin::{AdminApi, Caller, OverTls, Reload};
+use crate::console;
 use crate::telemetry::health::{Health, ReloadOutcome, Status};
 use crate::telemetry::metrics::Metrics;
 
@@ -89,6 +91,7 @@ struct Changes {
     /// Starts a reload. It runs to its end even if nobody waits for it, and has told [`Health`] when it is over.
     reload: Reload,
     api: AdminApi,
+    has_console: bool,
 }
 
 /// The answers of one address. A clone gives the same.
@@ -106,8 +109,8 @@ pub struct Ops {
 impl Ops {
     /// The answers of the admin address.
     #[must_use]
-    pub fn admin(metrics: Metrics, health: Health, reload: Reload, api: AdminApi) -> Self {
-        Self { admin: Some(Changes { reload, api }), ..Self::observe(metrics, health) }
+    pub fn admin(metrics: Metrics, health: Health, reload: Reload, api: AdminApi, has_console: bool) -> Self {
+        Self { admin: Some(Changes { reload, api, has_console }), ..Self::observe(metrics, health) }
     }
 
     /// The answers of the observe address: metrics and health, nothing that changes anything.
@@ -120,20 +123,33 @@ impl Ops {
         self.admin.is_some()
     }
 
-    async fn answer(&self, request: Request<Incoming>, listener: SocketAddr, peer: IpAddr) -> Answer {
-        if self.is_admin()
-            && let Err(refused) = guard::check_host(&request, listener)
-        {
-            return refusal(&refused);
-        }
+    async fn answer(&self, request: Request<Incoming>, listener: SocketAddr, peer: IpAddr, is_tls: bool) -> Answer {
+        let Some(admin) = &self.admin else { return self.own_answer(request, listener).await };
         let path = request.uri().path();
-        if let Some(admin) = &self.admin
-            && (path == "/openapi.json" || path == "/v1" || path.starts_with("/v1/"))
-        {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Caller::Network(peer));
-            return admin.api.answer(request).await;
-        }
+        let mut answer = match guard::check_host(&request, listener) {
+            Err(refused) => refusal(&refused),
+            Ok(()) if admin.has_console && (path == "/console" || path.starts_with(console::PLACE)) => {
+                return console::answer(request.method(), path, request.headers()).map(Body::from);
+            }
+            Ok(()) if admin.has_console && path == "/" && is_browser(&request) => {
+                return console::moved().map(Body::from);
+            }
+            Ok(()) if path == "/openapi.json" || path == "/v1" || path.starts_with("/v1/") => {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(Caller::Network(peer));
+                if is_tls {
+                    request.extensions_mut().insert(OverTls);
+                }
+                admin.api.answer(request).await
+            }
+            Ok(()) => self.own_answer(request, listener).await,
+        };
+        console::secure_api(answer.headers_mut());
+        answer
+    }
+
+    async fn own_answer(&self, request: Request<Incoming>, listener: SocketAddr) -> Answer {
+        let path = request.uri().path();
         let allowed = match path {
             "/" | "/livez" | "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
             "/reload" if self.is_admin() => "POST",
@@ -233,8 +249,17 @@ impl Ops {
             )
             .expect("a String takes all that is written");
         }
+        if self.admin.as_ref().is_some_and(|admin| admin.has_console) {
+            index.push_str("GET  /console/ the same for people with a browser\n");
+        }
         index
     }
+}
+
+/// Whether somebody wants to see a page.
+fn is_browser<B>(request: &Request<B>) -> bool {
+    let wants_page = |field: &HeaderValue| field.to_str().is_ok_and(|text| text.contains("text/html"));
+    matches!(*request.method(), Method::GET | Method::HEAD) && request.headers().get_all(ACCEPT).iter().any(wants_page)
 }
 
 /// Clears the flag also when the reload panics.
@@ -365,9 +390,9 @@ async fn connection(
     listener: SocketAddr,
 ) -> IpAddr {
     match tls {
-        None => exchange(stream, peer, ops, listener).await,
+        None => exchange(stream, peer, ops, listener, false).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => exchange(stream, peer, ops, listener).await,
+            Ok(Ok(stream)) => exchange(stream, peer, ops, listener, true).await,
             Ok(Err(error)) => tracing::debug!(client.address = %peer, %error, "a TLS handshake of an operator failed"),
             Err(_) => tracing::debug!(client.address = %peer, "a TLS handshake of an operator took too long"),
         },
@@ -375,14 +400,14 @@ async fn connection(
     peer
 }
 
-async fn exchange<S>(stream: S, peer: IpAddr, ops: Ops, listener: SocketAddr)
+async fn exchange<S>(stream: S, peer: IpAddr, ops: Ops, listener: SocketAddr, is_tls: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let patience = if ops.is_admin() { ADMIN_CONNECTION_TIMEOUT } else { CONNECTION_TIMEOUT };
     let service = service_fn(|request| {
         let ops = ops.clone();
-        async move { Ok::<_, Infallible>(ops.answer(request, listener, peer).await) }
+        async move { Ok::<_, Infallible>(ops.answer(request, listener, peer, is_tls).await) }
     });
     let mut builder = http1::Builder::new();
     builder

@@ -40,7 +40,7 @@ async fn served(role: Role, bind: &str, outcome: ReloadOutcome) -> Served {
             })
         });
         let (_, api) = crate::admin::tests::api(Some(Arc::clone(&reload)));
-        Ops::admin(metrics, health.clone(), reload, api)
+        Ops::admin(metrics, health.clone(), reload, api, true)
     };
     let listener = TcpListener::bind(bind).await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -78,6 +78,38 @@ pub(in crate::admin) struct Key {
     pub rotation: Option<Rotation>,
     /// The key itself, if it is publishable and the configuration keeps such keys visible.
     pub visible_key: Option<String>,
+    /// What it was used for by day; only in a list that was asked for with `usage_days`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub usage: Option<DailyUsage>,
+}
+
+/// What a key was used for, by day.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(in crate::admin) struct DailyUsage {
+    /// The day that the lists begin with.
+    #[schema(format = Date)]
+    pub first_day: String,
+    /// Requests that were admitted, a number for each day up to today.
+    pub admitted: Vec<i64>,
+    /// Requests with this key that were refused, a number for each day up to today.
+    pub refused: Vec<i64>,
+}
+
+impl DailyUsage {
+    /// Of the key with this number, from rows of several keys.
+    pub(in crate::admin) fn of(today: i64, days: u16, rows: &[(i64, UsageRow)], key: i64) -> Self {
+        let first = today - i64::from(days) + 1;
+        let (mut admitted, mut refused) = (vec![0; usize::from(days)], vec![0; usize::from(days)]);
+        for (_, row) in rows.iter().filter(|(of, _)| *of == key) {
+            let Some(index) = usize::try_from(row.day - first).ok().filter(|index| *index < admitted.len()) else {
+                continue;
+            };
+            admitted[index] += row.admitted;
+            refused[index] += row.refused;
+        }
+        Self { first_day: UsageDay::date(first), admitted, refused }
+    }
 }
 
 /// Where a key may be kept.
@@ -285,6 +317,7 @@ impl Key {
             rotation: rotation(secrets, now),
             secrets: secrets.iter().map(KeySecret::of).collect(),
             visible_key: key.visible.clone(),
+            usage: None,
         }
     }
 }
@@ -567,12 +600,12 @@ pub(in crate::admin) struct UsageDay {
 
 impl UsageDay {
     pub(in crate::admin) fn of(row: UsageRow) -> Self {
-        let day = jiff::Timestamp::from_second(row.day.saturating_mul(86_400)).unwrap_or_default();
-        Self {
-            day: day.strftime("%Y-%m-%d").to_string(),
-            endpoint: row.endpoint,
-            admitted: row.admitted,
-            refused: row.refused,
-        }
+        Self { day: Self::date(row.day), endpoint: row.endpoint, admitted: row.admitted, refused: row.refused }
+    }
+
+    /// A day, counted from 1970, as a date.
+    fn date(day: i64) -> String {
+        let day = jiff::Timestamp::from_second(day.saturating_mul(86_400)).unwrap_or_default();
+        day.strftime("%Y-%m-%d").to_string()
     }
 }
