@@ -43,7 +43,7 @@ const UNITS = [
 /** `2 days`, from seconds. */
 export function span(seconds) {
     for (const [size, word] of UNITS) {
-        if (seconds >= size) return count(Math.floor(seconds / size), word);
+        if (seconds >= size) return count(Math.round(seconds / size), word);
     }
     return count(Math.max(0, Math.floor(seconds)), 'second');
 }

@@ -69,7 +69,7 @@ function List({ query, onMake }) {
         </search>
         <${Trouble} error=${list.error} again=${list.reload} />
         ${list.items.length > 0 ? html`<${Card} kind="card-flush">
-                <${Table} caption="Clients" id=${(client) => client.id} rows=${list.items} columns=${COLUMNS} hasMore=${!!list.next} onEnd=${list.more} tall=${174} />
+                <${Table} caption="Clients" id=${(client) => client.id} rows=${list.items} columns=${COLUMNS} hasMore=${!!list.next} onEnd=${list.more} tall=${236} />
                 <p class="table-foot" role="status">${list.isLoading ? 'Loading…' : list.next ? `${whole(list.items.length)} shown; scroll for more` : count(list.items.length, 'client')}</p><//>`
             : list.isLoading ? html`<${Loading} />`
             : !list.error && (isFiltered

@@ -90,16 +90,18 @@ function lines(body) {
     return [{ command: [owner, create].filter(Boolean).join('\n'), curl: curl('POST', '/v1/keys', { body: shown }) }];
 }
 
-/** What is known of the client that was named. */
+/** What is known of the client that was named, and of others whose names are like it. */
 function useClient(id) {
-    const [state, setState] = useState({ id: '', known: null, isAsked: false });
+    const [state, setState] = useState({ known: null, isAsked: false, like: [] });
     useEffect(() => {
-        setState({ id, known: null, isAsked: !id });
-        if (!id) return undefined;
+        setState((before) => ({ ...before, known: before.like.find((one) => one.id === id) ?? null, isAsked: !id }));
         const timer = setTimeout(async () => {
-            const answer = await ask('GET', `/v1/clients/${encodeURIComponent(id)}`).catch(() => null);
-            setState({ id, known: answer?.data ?? null, isAsked: true });
-        }, 250);
+            const { data } = await ask('GET', '/v1/clients', { query: { q: id, limit: 50 } }).catch(() => ({ data: { items: [] } }));
+            const found = data.items.find((one) => one.id === id);
+            // Among very many that are like it, it may stand further down.
+            const asked = !found && data.next_cursor ? await ask('GET', `/v1/clients/${encodeURIComponent(id)}`).catch(() => null) : null;
+            setState({ known: found ?? asked?.data ?? null, isAsked: true, like: data.items });
+        }, 200);
         return () => clearTimeout(timer);
     }, [id]);
     return state;
@@ -115,7 +117,6 @@ export function NewKey() {
     const set = (name) => (value) => setForm((before) => ({ ...before, [name]: value }));
     const known = useWords();
     const { data: settings } = useResource('/v1/settings');
-    const { data: clients } = useResource('/v1/clients', { limit: 50, q: form.owner === 'client' ? form.client : '' });
     const me = session.value.token_name;
     const clientId = form.client || (form.owner === 'you' ? slug(me) : form.owner === 'machine' ? slug(form.name) : '');
     const client = useClient(clientId);
@@ -167,7 +168,7 @@ export function NewKey() {
                 ]} />
                 <${TextField} label="Client" value=${form.client} onInput=${set('client')} placeholder=${clientId} required=${!clientId}
                     error=${what('/client') ?? what('/client/id')}
-                    suggestions=${(clients?.items ?? []).map((one) => ({ value: one.id, label: `${one.name} · ${one.client_type}` }))}
+                    suggestions=${client.like.map((one) => ({ value: one.id, label: `${one.name} · ${one.client_type}` }))}
                     hint=${client.known ? `${client.known.name} of type ${client.known.client_type}, with ${client.known.keys} keys so far.`
                         : isNewClient ? 'There is no such client yet: it is made with the key.' : 'The id of a client; type to search.'} />
                 ${isNewClient && html`<div class="columns">

@@ -94,7 +94,7 @@ export function Keys() {
         ${list.items.length > 0
             ? html`<${Card} kind="card-flush">
                 <${Table} caption="API keys" id=${(key) => key.id} rows=${list.items} columns=${columns(picked, setPicked, list.items)}
-                    sort=${sort} hasMore=${!!list.next} onEnd=${list.more} tall=${206} />
+                    sort=${sort} hasMore=${!!list.next} onEnd=${list.more} tall=${228} />
                 <p class="table-foot" role="status">${list.isLoading ? 'Loading…' : list.next
                     ? `${whole(list.items.length)} shown; scroll for more` : count(list.items.length, 'key')}</p>
             <//>`
@@ -198,7 +198,7 @@ function Filters({ query }) {
     return html`<search class="filters">
         <div class="search-field"><${Icon} name="search" />
             <input class="input" type="search" ref=${field} aria-label="Search keys" placeholder="Search, or paste a key to find it"
-                autocomplete="off" spellcheck="false" value=${text} onInput=${(event) => change(event.target.value)} onPaste=${paste} />
+                autocomplete="off" spellcheck=${false} value=${text} onInput=${(event) => change(event.target.value)} onPaste=${paste} />
         </div>
         <div class="segments" role="group" aria-label="Type of key">
             ${[['', 'All'], ['secret', 'Secret'], ['publishable', 'Publishable']].map(([value, label]) => html`

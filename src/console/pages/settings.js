@@ -48,7 +48,7 @@ export function Settings() {
                     ...data.certificates.map((one) => [`Certificate ${one.name}`, html`<${Ends} at=${one.not_after} />`]),
                 ]} /><//>
                 <${Card} title="Policy for keys" about="What is asked of keys that are made or changed"><${Facts} items=${policyFacts(data.policy)} />
-                    ${data.prefixes.length > 0 && html`<h3>How keys begin</h3><div class="table-scroll"><table class="plain"><caption class="unseen">Prefixes of keys</caption>
+                    ${data.prefixes.length > 0 && html`<h3 class="spaced">How keys begin</h3><div class="table-scroll"><table class="plain"><caption class="unseen">Prefixes of keys</caption>
                         <thead><tr><th scope="col">Prefix</th><th scope="col">Type</th><th scope="col">Environment</th></tr></thead>
                         <tbody>${data.prefixes.map((one) => html`<tr><th scope="row"><code>${one.prefix}</code></th><td>${title(one.key_type ?? one.type ?? '')}</td><td>${one.environment ?? 'any'}</td></tr>`)}</tbody>
                     </table></div>`}<//>
@@ -152,6 +152,6 @@ export function yaml(value, indent = '') {
     }
     const entries = Object.entries(value);
     if (entries.length === 0) return `${indent}{}\n`;
-    return entries.map(([name, one]) => (isPlain(one) || (Array.isArray(one) && one.every(isPlain)) || Object.keys(one).length === 0
+    return entries.filter(([, one]) => one !== null).map(([name, one]) => (isPlain(one) || (Array.isArray(one) && one.every(isPlain)) || Object.keys(one).length === 0
         ? `${indent}${name}: ${yaml(one, '')}` : `${indent}${name}:\n${yaml(one, `${indent}  `)}`)).join('');
 }

@@ -40,7 +40,7 @@ export function SignIn() {
             <form onSubmit=${submit}>
                 <${FormError} error=${error} />
                 <${Field} label="Admin token">${(attributes) => html`<input class="input mono" type="password" ref=${field} required
-                    name="token" autocomplete="current-password" spellcheck="false" placeholder="kg_admin_…" ...${attributes} />`}<//>
+                    name="token" autocomplete="current-password" spellcheck=${false} placeholder="kg_admin_…" ...${attributes} />`}<//>
                 <${Submit} isBusy=${isBusy} kind="primary button-wide">Sign in<//>
             </form>
             <details>

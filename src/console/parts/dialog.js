@@ -13,8 +13,13 @@ export function Dialog({ title, onClose, mustBeAnswered = false, size = '', chil
     const name = useId();
     useEffect(() => {
         const dialog = box.current;
+        const opener = document.activeElement;
         dialog.showModal();
-        return () => dialog.close();
+        return () => {
+            dialog.close();
+            // The browser gives the focus back to what is still there; by then the dialog is not.
+            setTimeout(() => document.activeElement === document.body && opener?.isConnected && opener.focus());
+        };
     }, []);
     const cancel = (event) => {
         event.preventDefault();

@@ -25,7 +25,7 @@ const FieldError = ({ id, text }) => html`<p class="field-error" id=${id} role="
 export function TextField({ label, hint, error, isOptional, value, onInput, suggestions, ...rest }) {
     const list = useId();
     return html`<${Field} ...${{ label, hint, error, isOptional }}>${(attributes) => html`
-        <input class="input" type="text" autocomplete="off" autocapitalize="off" spellcheck="false" ...${attributes}
+        <input class="input" type="text" autocomplete="off" autocapitalize="off" spellcheck=${false} ...${attributes}
             value=${value} onInput=${(event) => onInput(event.target.value)} list=${suggestions ? list : undefined} ...${rest} />
         ${suggestions && html`<datalist id=${list}>${suggestions.map((one) => typeof one === 'string'
             ? html`<option value=${one} />` : html`<option value=${one.value} label=${one.label} />`)}</datalist>`}`}
