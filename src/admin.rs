@@ -57,6 +57,9 @@ use auth::Throttle;
 use idempotency::Answers;
 use sessions::Sessions;
 
+/// How often it is looked which sessions are over.
+const HOUSEKEEPING: std::time::Duration = std::time::Duration::from_secs(15);
+
 /// Starts a reload of the configuration.
 pub type Reload = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ReloadOutcome> + Send>> + Send + Sync>;
 
@@ -93,6 +96,7 @@ impl std::ops::Deref for Context {
 #[derive(Clone)]
 pub struct AdminApi {
     router: Router,
+    context: Context,
 }
 
 impl std::fmt::Debug for AdminApi {
@@ -119,7 +123,17 @@ impl AdminApi {
             sessions: Sessions::default(),
             observatory,
         };
-        Self { router: openapi::router(Context(Arc::new(shared))) }
+        let context = Context(Arc::new(shared));
+        Self { router: openapi::router(context.clone()), context }
+    }
+
+    /// Forgets sessions that are over and tells how many are open, again and again, for as long as it runs.
+    pub async fn housekeeping(self) {
+        let mut tick = tokio::time::interval(HOUSEKEEPING);
+        loop {
+            tick.tick().await;
+            self.context.count_sessions();
+        }
     }
 
     /// Answers a request. It must carry a [`Caller`] among its extensions; without one it is a stranger's.

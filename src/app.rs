@@ -333,6 +333,7 @@ pub fn run(
     let delivery = webhook::deliver(management.clone(), webhook, metrics.clone());
     let watching = observatory.clone().watch();
     let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone(), Some(observatory));
+    let housekeeping = api.clone().housekeeping();
     let socket = settings.store.as_deref().and_then(|store| local_socket(store, inheritance.local.take()));
     let succession = Succession {
         addresses: of_callers.iter().map(|(_, address, _)| *address).collect::<BTreeSet<_>>().into_iter().collect(),
@@ -358,6 +359,7 @@ pub fn run(
     runtime.spawn(delivery);
     runtime.spawn(checking);
     runtime.spawn(watching);
+    runtime.spawn(housekeeping);
     let outcome = runtime.block_on(background.run(operators, started, announce, workers));
     upkeep.stop();
     // A name that is still being looked up is not waited for.

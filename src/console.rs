@@ -49,7 +49,7 @@ pub fn secure_page(headers: &mut HeaderMap) {
 
 /// Headers of every other answer of the admin address.
 pub fn secure_api(headers: &mut HeaderMap) {
-    secure(headers, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox");
+    secure(headers, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
 }
 
 fn secure(headers: &mut HeaderMap, policy: &'static str) {

@@ -13,6 +13,8 @@ mod endpoints;
 mod overview;
 mod question;
 mod settings;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use access::{Access, AccessCell, AccessMatrix, AccessRow, Condition};
 pub use endpoints::{

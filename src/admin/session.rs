@@ -127,6 +127,7 @@ pub(super) async fn sign_in(State(context): State<Context>, mut request: Request
         None => return Err(Problem::internal()),
     };
     browser::check(request.method(), request.headers(), is_tls)?;
+    let former = shown_in(request.headers(), is_tls).ok().flatten().map(digest_of);
     let Json { value: SignIn { token }, .. } = Json::<SignIn>::from_request(request, &context).await?;
     let token = Secret::owned(token.into_bytes());
     let held = match super::auth::judge(&context, &token, address, true) {
@@ -146,6 +147,9 @@ pub(super) async fn sign_in(State(context): State<Context>, mut request: Request
         // What cannot be written down does not begin.
         context.sessions.end(&digest);
         return Err(problem);
+    }
+    if let Some(former) = former {
+        context.sessions.end(&former);
     }
     context.metrics.admin_sign_in("accepted");
     context.count_sessions();

@@ -124,9 +124,11 @@ impl Sessions {
         before - open.len()
     }
 
-    /// How many are open.
+    /// Forgets those that are over, and says how many are open.
     pub(super) fn count(&self, at: Instant) -> usize {
-        self.lock().values().filter(|session| !session.is_over(at)).count()
+        let mut open = self.lock();
+        open.retain(|_, session| !session.is_over(at));
+        open.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionDigest, Session>> {
@@ -139,5 +141,86 @@ fn make_way(open: &mut HashMap<SessionDigest, Session>, of: impl Fn(&Session) ->
     let oldest = open.iter().filter(|(_, session)| of(session)).min_by_key(|(_, session)| session.active);
     if let Some(digest) = oldest.map(|(digest, _)| *digest) {
         open.remove(&digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::held_token;
+
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+    const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 8));
+
+    fn begin(sessions: &Sessions, name: &str, at: Instant) -> SessionDigest {
+        digest_of(sessions.begin(held_token(name), HOME, at).unwrap().expose())
+    }
+
+    #[test]
+    fn a_session_ends_by_itself_by_idleness_and_by_age() {
+        let sessions = Sessions::default();
+        let start = Instant::now();
+        let at = |minutes: u64| start + Duration::from_secs(minutes * 60);
+        let is_open =
+            |digest: &SessionDigest, minutes, is_active| sessions.find(digest, HOME, is_active, at(minutes)).is_some();
+        let idle = begin(&sessions, "idle", start);
+        assert!(is_open(&idle, 29, false), "looked at by the page itself, which keeps nothing alive");
+        assert!(!is_open(&idle, 30, false));
+        assert!(!is_open(&idle, 0, true), "over is over");
+        let busy = begin(&sessions, "busy", start);
+        for quarter in 1..48 {
+            assert!(is_open(&busy, quarter * 15, true), "{quarter}");
+        }
+        assert!(is_open(&busy, 12 * 60 - 1, true));
+        let left = sessions.find(&busy, HOME, false, at(12 * 60 - 1)).unwrap().time_left(at(12 * 60 - 1));
+        assert_eq!((left.at_most, left.idle), (Duration::from_secs(60), Duration::from_secs(60)));
+        assert!(!is_open(&busy, 12 * 60, true));
+        assert_eq!(sessions.count(at(12 * 60)), 0);
+    }
+
+    #[test]
+    fn a_session_opens_nothing_elsewhere_and_by_no_other_id() {
+        let sessions = Sessions::default();
+        let start = Instant::now();
+        let mine = begin(&sessions, "ops", start);
+        assert!(sessions.find(&mine, AWAY, true, start).is_none());
+        assert!(sessions.find(&digest_of(b"kg_session_x"), HOME, true, start).is_none());
+        assert!(sessions.find(&mine, HOME, true, start).is_some(), "whoever tried with a copy did not end it");
+        sessions.end(&mine);
+        assert!(sessions.find(&mine, HOME, true, start).is_none());
+    }
+
+    #[test]
+    fn signing_out_everywhere_is_for_one_token() {
+        let sessions = Sessions::default();
+        let start = Instant::now();
+        let mine = [begin(&sessions, "ops", start), begin(&sessions, "ops", start)];
+        let other = begin(&sessions, "dev", start);
+        assert_eq!(sessions.end_all(Some(&held_token("ops"))), 2);
+        assert!(mine.iter().all(|digest| sessions.find(digest, HOME, true, start).is_none()));
+        assert!(sessions.find(&other, HOME, true, start).is_some());
+        assert_eq!((sessions.end_all(None), sessions.count(start)), (1, 0));
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_and_the_idle_make_way() {
+        let sessions = Sessions::default();
+        let start = Instant::now();
+        let at = |second: usize| start + Duration::from_secs(second as u64);
+        let first = begin(&sessions, "ops", start);
+        for number in 1..MAX_OF_ONE_TOKEN {
+            begin(&sessions, "ops", at(number));
+        }
+        assert!(sessions.find(&first, HOME, true, at(100)).is_some());
+        begin(&sessions, "ops", at(101));
+        assert_eq!(sessions.count(at(101)), MAX_OF_ONE_TOKEN);
+        assert!(sessions.find(&first, HOME, true, at(101)).is_some(), "another was idle longer");
+        let one = held_token("one");
+        for number in 0..MAX_SESSIONS {
+            let mut held = one.clone();
+            held.id = Some(format!("token_{number}"));
+            sessions.begin(held, HOME, at(102)).unwrap();
+        }
+        assert_eq!(sessions.count(at(102)), MAX_SESSIONS);
     }
 }
