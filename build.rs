@@ -1,9 +1,12 @@
-//! Makes the table of the console's files: each file below `src/console/` that a browser asks for, plain and compressed.
+//! Makes the table of the console's files: what a browser asks for, plain and compressed.
 //!
-//! A new file is in the table by being there. What is sent is the source without its comments and indentation, which a
-//! browser does not read and which are a seventh of the size; what is vendored goes as it is. The page names every module
-//! beforehand, in place of a marked line, so that a browser asks for all of them at once. Nothing is fetched.
+//! The sources below `src/console/` are modules and style sheets that any browser takes as they stand. Sent one by one they
+//! would be fifty answers, each with its headers, found one after the other; so the modules are joined into `console.js`
+//! and the style sheets into `console.css`, without comments and indentation, and the page names those. Nothing is renamed,
+//! nothing is fetched, and no tool is needed: a module becomes a function that gives what it exports, in the order in which
+//! they need each other. What does not look as expected stops the build.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,54 +15,34 @@ use std::{env, fs};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Where the page names its modules.
-const PRELOAD: &str = "<!-- modulepreload -->\n";
-
-/// Media types by the end of a file's name. `md`, `txt` and `LICENSE` are for the reader of the source.
-fn media_type(extension: &str) -> Option<&'static str> {
-    Some(match extension {
-        "html" => "text/html; charset=utf-8",
-        "js" => "text/javascript; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "svg" => "image/svg+xml",
-        "png" => "image/png",
-        "woff2" => "font/woff2",
-        "json" => "application/json",
-        _ => return None,
-    })
-}
+/// Where everything begins.
+const ENTRY: &str = "main.js";
 
 fn main() {
     let source = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("src/console");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/console");
-    let mut files = Vec::new();
-    collect(&source, &mut files);
-    files.sort();
-    let modules = preload(&source, &files);
+    let read = |path: &str| read(&source, path);
+    let written = read("index.html");
+    let (page, styles) = page(&written);
+    let style = styles.iter().fold(String::new(), |all, path| all + &bare(&read(path)));
+    let mut modules = Modules { source: &source, numbers: BTreeMap::new(), joined: String::new() };
+    modules.add(ENTRY);
+    let files = [
+        ("index.html", "text/html; charset=utf-8", page),
+        ("console.js", "text/javascript; charset=utf-8", modules.joined),
+        ("console.css", "text/css; charset=utf-8", style),
+        ("theme.js", "text/javascript; charset=utf-8", bare(&read("theme.js"))),
+        ("mark.svg", "image/svg+xml", read("mark.svg")),
+    ];
     let mut table = String::from("&[\n");
-    for (number, file) in files.iter().enumerate() {
-        let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        if matches!(extension, "md" | "txt" | "LICENSE") {
-            continue;
-        }
-        let media_type = media_type(extension)
-            .unwrap_or_else(|| panic!("{}: no media type is known for this file: see build.rs", file.display()));
-        let compressed = out.join(format!("console-{number}.gz"));
-        let path = file.strip_prefix(&source).expect("it is below").to_str().expect("its name is text");
-        let text = fs::read(file).expect("it is readable");
-        let text = match extension {
-            _ if path.starts_with("vendor/") => text,
-            "js" | "css" => bare(&String::from_utf8(text).expect("sources are UTF-8")).into_bytes(),
-            "html" => String::from_utf8(text).expect("pages are UTF-8").replace(PRELOAD, &modules).into_bytes(),
-            _ => text,
-        };
-        let plain = out.join(format!("console-{number}"));
+    for (path, media_type, text) in files {
+        let (plain, compressed) = (out.join(path), out.join(format!("{path}.gz")));
         fs::write(&plain, &text).expect("the output folder takes it");
         // No name and no time goes in: the same file gives the same bytes.
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(&text).expect("memory takes it");
+        encoder.write_all(text.as_bytes()).expect("memory takes it");
         fs::write(&compressed, encoder.finish().expect("memory takes it")).expect("the output folder takes it");
         writeln!(
             table,
@@ -70,6 +53,32 @@ fn main() {
     }
     table.push_str("]\n");
     fs::write(out.join("console.rs"), table).expect("the output folder takes it");
+}
+
+fn read(source: &Path, path: &str) -> String {
+    fs::read_to_string(source.join(path)).unwrap_or_else(|error| panic!("src/console/{path}: {error}"))
+}
+
+/// The page with one style sheet and one script in place of those it names, and the style sheets it named.
+fn page(text: &str) -> (String, Vec<&str>) {
+    let mut styles = Vec::new();
+    let mut page = String::new();
+    for line in text.lines() {
+        let sheet =
+            line.trim().strip_prefix("<link rel=\"stylesheet\" href=\"").and_then(|rest| rest.strip_suffix("\">"));
+        if let Some(sheet) = sheet {
+            if styles.is_empty() {
+                page.push_str("<link rel=\"stylesheet\" href=\"console.css\">\n");
+            }
+            styles.push(sheet);
+        } else {
+            page.push_str(line.trim());
+            page.push('\n');
+        }
+    }
+    let entry = format!("src=\"{ENTRY}\"");
+    assert!(!styles.is_empty() && page.contains(&entry), "src/console/index.html names no style sheet, or not {ENTRY}");
+    (page.replace(&entry, "src=\"console.js\""), styles)
 }
 
 /// A source without comments and indentation: those that have lines of their own, so that nothing has to be understood of
@@ -88,27 +97,117 @@ fn bare(text: &str) -> String {
     bare
 }
 
-/// A line of the page for each module; `theme.js` is none.
-fn preload(source: &Path, files: &[PathBuf]) -> String {
-    let mut lines = String::new();
-    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "js")) {
-        let path = file.strip_prefix(source).expect("it is below").to_str().expect("its name is text");
-        if path != "theme.js" && path != "main.js" {
-            writeln!(lines, "<link rel=\"modulepreload\" href=\"{path}\">")
-                .expect("a String takes all that is written");
-        }
-    }
-    lines
+/// Modules, each behind those it needs.
+struct Modules<'a> {
+    source: &'a Path,
+    /// The number of each that was added; none while it is being added.
+    numbers: BTreeMap<String, Option<usize>>,
+    joined: String,
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("the folder is readable") {
-        let path = entry.expect("the folder is readable").path();
-        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if path.is_dir() {
-            collect(&path, files);
-        } else if !is_hidden {
-            files.push(path);
+impl Modules<'_> {
+    /// Adds a module and what it needs, and gives its number.
+    fn add(&mut self, path: &str) -> usize {
+        match self.numbers.get(path) {
+            Some(Some(number)) => return *number,
+            Some(None) => panic!("src/console/{path} needs itself, by way of what it imports"),
+            None => {}
         }
+        self.numbers.insert(path.to_owned(), None);
+        let text = read(self.source, path);
+        let text = if path.starts_with("vendor/") { text } else { bare(&text) };
+        let (mut body, mut exports) = (String::new(), Vec::new());
+        let mut rest = text.as_str();
+        while let Some((before, word, after)) = statement(rest) {
+            body.push_str(before);
+            rest = if word == "import" {
+                self.import(path, after, &mut body)
+            } else {
+                self.export(path, after, &mut body, &mut exports)
+            };
+        }
+        body.push_str(rest);
+        let number = self.numbers.values().flatten().count();
+        let exports = exports.join(",");
+        writeln!(self.joined, "const $m{number}=(()=>{{\n{body}\nreturn {{{exports}}};\n}})();")
+            .expect("a String takes all that is written");
+        self.numbers.insert(path.to_owned(), Some(number));
+        number
     }
+
+    /// Reads what stands behind `import`, and writes what takes its place.
+    fn import<'t>(&mut self, path: &str, after: &'t str, body: &mut String) -> &'t str {
+        let (names, rest) = after.split_once("from").unwrap_or_else(|| panic!("src/console/{path}: an odd import"));
+        let (number, rest) = self.from(path, rest);
+        let names = match braced(names) {
+            Some(names) => names.iter().map(|(name, here)| format!("{name}:{here}")).collect::<Vec<_>>().join(","),
+            None => format!("default:{}", names.trim()),
+        };
+        write!(body, "const {{{names}}}=$m{number};").expect("a String takes all that is written");
+        rest
+    }
+
+    /// Reads what stands behind `export`, and writes what takes its place.
+    fn export<'t>(&mut self, path: &str, after: &'t str, body: &mut String, exports: &mut Vec<String>) -> &'t str {
+        let after = after.trim_start();
+        if after.starts_with('{') {
+            let end = after.find('}').unwrap_or_else(|| panic!("src/console/{path}: an odd export")) + 1;
+            let names = braced(&after[..end]).unwrap_or_default();
+            let behind = after[end..].trim_start();
+            let Some(source) = behind.strip_prefix("from") else {
+                exports.extend(names.iter().map(|(here, name)| format!("{name}:{here}")));
+                return &after[end..];
+            };
+            let (number, rest) = self.from(path, source);
+            exports.extend(names.iter().map(|(there, name)| format!("{name}:$m{number}.{there}")));
+            return rest;
+        }
+        if let Some(value) = after.strip_prefix("default ") {
+            exports.push("default:$default".to_owned());
+            body.push_str("const $default=");
+            return value;
+        }
+        let declared =
+            ["const ", "function ", "async function ", "class "].iter().find_map(|word| after.strip_prefix(word));
+        let declared = declared.unwrap_or_else(|| panic!("src/console/{path}: an odd export"));
+        let end =
+            declared.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(declared.len());
+        exports.push(declared[..end].to_owned());
+        after
+    }
+
+    /// Reads the address of a module, and gives its number and what stands behind.
+    fn from<'t>(&mut self, path: &str, text: &'t str) -> (usize, &'t str) {
+        let text = text.trim_start();
+        let quote = text.chars().next().filter(|letter| matches!(letter, '\'' | '"'));
+        let quote = quote.unwrap_or_else(|| panic!("src/console/{path}: an import from nowhere"));
+        let (address, rest) =
+            text[1..].split_once(quote).unwrap_or_else(|| panic!("src/console/{path}: an odd import"));
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let full = match (address.strip_prefix("./"), address.strip_prefix("../")) {
+            (Some(beside), _) if folder.is_empty() => beside.to_owned(),
+            (Some(beside), _) => format!("{folder}/{beside}"),
+            (_, Some(above)) => above.to_owned(),
+            _ => panic!("src/console/{path}: `{address}` is no address of a module here"),
+        };
+        (self.add(&full), rest.strip_prefix(';').unwrap_or(rest))
+    }
+}
+
+/// The next import or export: what stands before it, which word it is, and what stands behind.
+fn statement(text: &str) -> Option<(&str, &str, &str)> {
+    let found = text.match_indices("import").chain(text.match_indices("export")).filter(|(at, _)| {
+        let before = text[..*at].chars().next_back();
+        let after = text[at + 6..].chars().next();
+        matches!(before, None | Some('\n' | ';' | '}')) && matches!(after, Some(' ' | '{'))
+    });
+    let (at, word) = found.min_by_key(|(at, _)| *at)?;
+    Some((&text[..at], word, &text[at + 6..]))
+}
+
+/// The names between braces, each with the name behind `as`.
+fn braced(text: &str) -> Option<Vec<(&str, &str)>> {
+    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let names = inner.split(',').map(str::trim).filter(|name| !name.is_empty());
+    Some(names.map(|name| name.split_once(" as ").unwrap_or((name, name))).collect())
 }

@@ -15,7 +15,8 @@ import { Icon } from '../parts/icon.js';
 import { Card, PageHead } from '../parts/page.js';
 import { PermissionList } from '../parts/permissions.js';
 import { ShowAs } from '../parts/show_as.js';
-import { Badge, Empty, Ends, Facts, Loading, Trouble, When } from '../parts/state.js';
+import { Badge, Empty, Ends, Facts, Loading, Marked, Trouble, When } from '../parts/state.js';
+import { Scroll } from '../parts/scroll.js';
 import { History } from './audit.js';
 import { ClientForm } from './client_form.js';
 import { Act } from './key_dialogs.js';
@@ -61,7 +62,7 @@ export function Client({ id }) {
         <//>
         ${!client.active && html`<div class="banner banner-warn"><${Icon} name="warning" /><p>Disabled <${When} at=${client.disabled_at} />: all its keys are refused.
             ${client.disabled_reason && html` Reason: <q>${client.disabled_reason}</q>`}</p></div>`}
-        ${client.warnings?.map((warning) => html`<div class="banner banner-warn"><${Icon} name="warning" /><p>${warning.detail}</p></div>`)}
+        ${client.warnings?.map((warning) => html`<div class="banner banner-warn"><${Icon} name="warning" /><p><${Marked} text=${warning.detail} /></p></div>`)}
         <div class="grid-two">
             <${Card} title="Client"><${Facts} items=${[
                 ['Status', html`<${Badge} word=${client.active ? 'active' : 'disabled'} />`],
@@ -80,10 +81,10 @@ export function Client({ id }) {
             ]} /><//>
         </div>
         <${Card} title="Keys" about=${count(client.keys, 'key')} actions=${html`<a class="button" href=${address('/keys', { client: id })}>Show in the list</a>`}>
-            ${keys.items.length > 0 ? html`<div class="table-scroll"><table class="plain"><caption class="unseen">Keys of this client</caption>
+            ${keys.items.length > 0 ? html`<${Scroll} label="Keys of this client"><table class="plain"><caption class="unseen">Keys of this client</caption>
                 <thead><tr><th scope="col">Name</th><th scope="col">Key</th><th scope="col">Status</th><th scope="col">Expires</th><th scope="col">Last used</th></tr></thead>
                 <tbody>${keys.items.map((key) => html`<tr key=${key.id}><th scope="row"><a href=${address(within('/keys', key.id))}>${key.name}</a></th><td><code>${key.masked}</code></td>
-                    <td><${Badge} word=${key.status} /></td><td><${Ends} at=${key.expires_at} /></td><td><${When} at=${key.last_used_at} none="never" /></td></tr>`)}</tbody></table></div>`
+                    <td><${Badge} word=${key.status} /></td><td><${Ends} at=${key.expires_at} /></td><td><${When} at=${key.last_used_at} none="never" /></td></tr>`)}</tbody></table><//>`
                 : html`<p class="faint">${keys.isLoading ? 'Loading…' : 'It has no key, so it cannot call anything that asks for one.'}</p>`}
         <//>
         <${Card} title="History"><${History} key=${changes} target=${client.id} /><//>

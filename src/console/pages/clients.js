@@ -16,6 +16,7 @@ import { Card, PageHead } from '../parts/page.js';
 import { permissionsText } from '../parts/permissions.js';
 import { ShowAs } from '../parts/show_as.js';
 import { Badge, Empty, Loading, Trouble, When } from '../parts/state.js';
+import { Scroll } from '../parts/scroll.js';
 import { Table } from '../parts/table.js';
 import { ClientForm } from './client_form.js';
 import { mayBeKey } from './keys.js';
@@ -97,11 +98,11 @@ function Owners() {
     const [removing, setRemoving] = useState(null);
     const items = owners.data?.items ?? [];
     return html`<${Trouble} error=${owners.error} again=${owners.reload} />
-        ${items.length > 0 ? html`<${Card} kind="card-flush"><div class="table-scroll"><table class="plain"><caption class="unseen">People and machines</caption>
+        ${items.length > 0 ? html`<${Card} kind="card-flush"><${Scroll} label="People and machines"><table class="plain"><caption class="unseen">People and machines</caption>
             <thead><tr><th scope="col">Owner</th><th scope="col">Kind</th><th scope="col" class="number">Clients</th><th scope="col" class="number">Keys</th><th scope="col"><span class="unseen">Do</span></th></tr></thead>
             <tbody>${items.map((owner) => html`<tr key=${`${owner.kind}/${owner.id}`}><th scope="row"><span class="with-icon"><${Icon} name=${owner.kind === 'machine' ? 'machine' : 'person'} />${owner.id}</span></th>
                 <td>${owner.kind === 'machine' ? 'Machine' : 'Person'}</td><td class="number">${whole(owner.clients)}</td><td class="number">${whole(owner.keys)}</td>
-                <td class="number">${mayWrite() && html`<button class="button button-small button-danger" onClick=${() => setRemoving(owner)}>Remove…<span class="unseen"> ${owner.id}</span></button>`}</td></tr>`)}</tbody></table></div><//>`
+                <td class="number">${mayWrite() && html`<button class="button button-small button-danger" onClick=${() => setRemoving(owner)}>Remove…<span class="unseen"> ${owner.id}</span></button>`}</td></tr>`)}</tbody></table><//><//>`
             : owners.isLoading ? html`<${Loading} />`
             : !owners.error && html`<${Empty} icon="person" title="Nobody answers for a client yet"><p>When a key is made for “You” or a “Machine”, its client has an owner, who is listed here. Who leaves
                 is removed here, with all that was theirs.</p><//>`}

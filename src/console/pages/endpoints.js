@@ -12,6 +12,7 @@ import { Copied } from '../parts/copy.js';
 import { Card, PageHead } from '../parts/page.js';
 import { ShowAs } from '../parts/show_as.js';
 import { Badge, Empty, Loading, Trouble } from '../parts/state.js';
+import { Scroll } from '../parts/scroll.js';
 
 /** The rules, or the table of who can reach what. */
 export function Endpoints() {
@@ -42,26 +43,30 @@ function Rules({ wanted }) {
         return html`<${Empty} icon="endpoints" title=${wanted ? `There is no endpoint “${wanted}”` : 'There are no endpoints'}
             action=${wanted && html`<a class="button" href="#/endpoints">Show all</a>`}><p>Endpoints stand in <code>gateway.yaml</code>, below <code>endpoints</code>.</p><//>`;
     }
+    const everywhere = String(items[0].credentials);
     return html`${wanted && html`<div class="filters"><button class="chip" onClick=${() => filter({ name: '' })}>endpoint: ${wanted} ×</button></div>`}
         ${items.map((endpoint) => html`<${Card} key=${endpoint.name} title=${endpoint.name}
             about=${html`<code>${endpoint.hosts.length > 0 ? endpoint.hosts.join(', ') : ''}${endpoint.path}</code> to <strong>${endpoint.upstream}</strong>
                 ${endpoint.servers.length > 0 && html` (${endpoint.servers.map((server) => server.authority).join(', ')})`}`}
             actions=${html`<${Copied} text=${placeText(endpoint.place)} label="Copy the place" />`}>
-            <div class="table-scroll"><table class="plain rules"><caption class="unseen">Rules of ${endpoint.name}</caption>
+            <${Scroll} label="Rules of ${endpoint.name}"><table class="plain rules"><caption class="unseen">Rules of ${endpoint.name}</caption>
                 <thead><tr><th scope="col">For</th><th scope="col">Who</th><th scope="col">With</th><th scope="col">And only if</th><th scope="col">Written at</th></tr></thead>
-                <tbody>${endpoint.rules.map((rule) => html`<${RuleRow} key=${rule.route ?? ''} rule=${rule} />`)}</tbody></table></div>
-            <p class="under rule-foot">A key may stand in ${endpoint.credentials.map((one, index) => html`${index > 0 ? ', ' : ''}<code>${one}</code>`)}.
+                <tbody>${endpoint.rules.map((rule) => html`<${RuleRow} key=${rule.route ?? ''} rule=${rule} />`)}</tbody></table><//>
+            <p class="under rule-foot">${String(endpoint.credentials) !== everywhere && html`A key may stand in <${Places} names=${endpoint.credentials} />.`}
                 ${endpoint.listeners.length > 0 && ` Reached on ${endpoint.listeners.join(', ')}.`}
                 ${endpoint.path_prefix !== null && endpoint.path_prefix !== undefined && html` The upstream sees <code>${endpoint.path_prefix}</code> in place of <code>${endpoint.path}</code>.`}
                 ${endpoint.has_cors && ' Browsers may ask from other origins.'}</p>
-        <//>`)}`;
+        <//>`)}
+        ${everywhere && html`<p class="under">Unless an endpoint says otherwise, a key may stand in <${Places} names=${everywhere.split(',')} />.</p>`}`;
 }
+
+const Places = ({ names }) => names.map((one, index) => html`${index > 0 ? ', ' : ''}<code>${one}</code>`);
 
 function RuleRow({ rule }) {
     const more = [
         rule.expression && html`<code>${rule.expression}</code>`,
         rule.expression_backoffice && html`from the back office: <code>${rule.expression_backoffice}</code>`,
-        rule.tenant && html`the tenant in <code>${rule.tenant}</code> is the client's`,
+        rule.tenant && html`the tenant (${rule.tenant}) is the client's`,
         rule.networks.length > 0 && `from ${rule.networks.join(', ')}`,
         rule.https_only && 'over HTTPS',
         rule.require_user && 'with an end user',
@@ -85,14 +90,14 @@ function Access() {
     if (!data) return isLoading && html`<${Loading} />`;
     if (data.rows.length === 0) return html`<${Empty} icon="endpoints" title="There are no endpoints"><p>Endpoints stand in <code>gateway.yaml</code>.</p><//>`;
     const callers = ['no key', ...data.client_types];
-    return html`<${Card} kind="card-flush"><div class="table-scroll" tabindex="0" role="region" aria-label="Who can reach what"><table class="plain access">
+    return html`<${Card} kind="card-flush"><${Scroll} label="Who can reach what: endpoints and routes, by type of client"><table class="plain access">
             <caption class="unseen">Who can reach what: endpoints and routes, by type of client</caption>
             <thead><tr><th scope="col">Endpoint</th>${callers.map((caller) => html`<th scope="col" class="middle">${caller}</th>`)}</tr></thead>
             <tbody>${data.rows.map((row) => html`<tr key=${`${row.endpoint} ${row.route}`}>
                 <th scope="row"><a href=${address('/endpoints', { name: row.endpoint })}>${row.route ? html`<code>${row.route}</code>` : row.endpoint}</a>
                     <span class="under">${row.route ? row.endpoint : row.path} · ${placeText(row.place)}</span></th>
                 ${row.cells.map((cell, index) => html`<${Cell} key=${callers[index]} ...${{ cell, row, caller: callers[index] }} />`)}
-            </tr>`)}</tbody></table></div><//>
+            </tr>`)}</tbody></table><//><//>
         <p class="under legend-line"><span class="access-yes">✓</span> with any good secret key <span class="access-if">◐</span> if something else is true; open it to see what
             <span class="access-no">–</span> never. ${count(data.client_types.length, 'client type')} named by rules or held by clients.</p>`;
 }

@@ -14,7 +14,7 @@ import { Choice, FormError, SelectField, Submit, TextField, Tick } from '../part
 import { Icon } from '../parts/icon.js';
 import { Card, PageHead } from '../parts/page.js';
 import { ShowAs } from '../parts/show_as.js';
-import { Empty } from '../parts/state.js';
+import { Empty, Marked } from '../parts/state.js';
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
 
@@ -87,10 +87,10 @@ export function Explain() {
 
 const Answer = ({ answer }) => html`<${Card} kind=${answer.admitted ? 'verdict verdict-good' : 'verdict verdict-bad'}>
     <header class="verdict-head"><span class="verdict-mark"><${Icon} name=${answer.admitted ? 'check' : 'close'} /></span>
-        <div><h2>${answer.admitted ? 'Admitted' : 'Refused'} <code class="tag">${answer.code}</code></h2><p>${answer.verdict}</p></div></header>
-    <ol class="steps">${answer.steps.map((step) => html`<li><strong>${words(step.subject)}</strong><span>${step.finding}</span></li>`)}</ol>
+        <div><h2>${answer.admitted ? 'Admitted' : 'Refused'}${answer.code !== 'admitted' && html` <code class="tag">${answer.code}</code>`}</h2><p><${Marked} text=${answer.verdict} /></p></div></header>
+    <ol class="steps">${answer.steps.map((step) => html`<li><strong>${words(step.subject)}</strong><span><${Marked} text=${step.finding} /></span></li>`)}</ol>
     <dl class="facts">
         ${answer.rule && html`<div><dt>Rule</dt><dd><code>${answer.rule}</code></dd></div>`}
-        ${answer.remedy && html`<div><dt>To admit it</dt><dd class="remedy">${answer.remedy}</dd></div>`}
+        ${answer.remedy && html`<div><dt>To admit it</dt><dd class="remedy"><${Marked} text=${answer.remedy} /></dd></div>`}
     </dl>
 <//>`;

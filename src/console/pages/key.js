@@ -17,6 +17,7 @@ import { PermissionList } from '../parts/permissions.js';
 import { ShowAs } from '../parts/show_as.js';
 import { DayBars, Shares } from '../parts/spark.js';
 import { Badge, Empty, Ends, Facts, Loading, Trouble, When } from '../parts/state.js';
+import { Scroll } from '../parts/scroll.js';
 import { History } from './audit.js';
 import { Disable, Revoke, Rotate, ShownOnce } from './key_dialogs.js';
 import { EditKey } from './key_edit.js';
@@ -163,14 +164,14 @@ function Secrets({ known, canChange, onFinish, onUndo }) {
             ${rotation.is_pending ? 'Nobody has used the new secret yet. ' : rotation.old_still_used
                 ? 'Somebody still uses the old secret: see who below, before it ends. ' : 'Nobody has used the old secret since the rotation. '}
             ${rotation.ends_at ? html`The old one ends <${Ends} at=${rotation.ends_at} />.` : 'The old one ends some time after the new one is first used.'}</p></div>`}
-        <div class="table-scroll"><table class="plain"><caption class="unseen">Secrets of this key</caption>
+        <${Scroll} label="Secrets of this key"><table class="plain"><caption class="unseen">Secrets of this key</caption>
             <thead><tr><th scope="col">Secret</th><th scope="col">State</th><th scope="col">Made</th><th scope="col">Good until</th><th scope="col">Last used</th>
                 <th scope="col">From</th><th scope="col">For</th></tr></thead>
             <tbody>${known.secrets.map((secret) => html`<tr key=${secret.created_at + secret.masked}>
                 <th scope="row"><code>${secret.masked}</code></th><td><${Badge} word=${secret.state} /></td><td><${When} at=${secret.created_at} /></td>
                 <td><${Ends} at=${secret.valid_until} none="the key ends" /></td>
                 <td><${When} at=${secret.last_use?.at} none="never" /></td><td>${secret.last_use?.address ?? '–'}</td><td>${secret.last_use?.endpoint ?? '–'}</td>
-            </tr>`)}</tbody></table></div>
+            </tr>`)}</tbody></table><//>
     <//>`;
 }
 

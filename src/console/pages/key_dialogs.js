@@ -13,7 +13,7 @@ import { Code, Copy } from '../parts/copy.js';
 import { AreaField, Choice, FormError, Submit, TextField, Tick } from '../parts/form.js';
 import { Icon } from '../parts/icon.js';
 import { ShowAs } from '../parts/show_as.js';
-import { When } from '../parts/state.js';
+import { Marked, When } from '../parts/state.js';
 
 /** A dialog around a form: `act` does it and may throw, `onDone` is told what came of it. */
 export function Act({ title, verb, kind = 'primary', act, onClose, onDone, isReady = true, lines, children }) {
@@ -165,7 +165,7 @@ export function ShownOnce({ title, created, places, origin, onStored }) {
                 <${Code} text=${`${variable}=${secret}`} label="Copy the line of the .env file, with the key" />
             </details>`
             : html`<div class="banner"><${Icon} name="check" /><p>The key you chose is in force. It is not shown again.</p></div>`}
-            ${warnings?.map((warning) => html`<div class="banner banner-warn"><${Icon} name="warning" /><p>${warning.detail}</p></div>`)}
+            ${warnings?.map((warning) => html`<div class="banner banner-warn"><${Icon} name="warning" /><p><${Marked} text=${warning.detail} /></p></div>`)}
             ${secret && html`<${Tick} label="I have stored it" value=${isStored} onInput=${setIsStored} />`}
             <div class="form-foot"><span class="push" />
                 <button class="button button-primary" disabled=${!!secret && !isStored} onClick=${onStored}>Done</button></div>

@@ -20,6 +20,7 @@ import { Card, PageHead } from '../parts/page.js';
 import { ShowAs } from '../parts/show_as.js';
 import { Shares } from '../parts/spark.js';
 import { Badge, Ends, Loading, Trouble, When } from '../parts/state.js';
+import { Scroll } from '../parts/scroll.js';
 
 const EVERY = 5000;
 const KEPT = 180;
@@ -128,7 +129,7 @@ function Traffic({ samples, every }) {
 }
 
 const Upstreams = ({ upstreams }) => html`<${Card} title="Upstreams" about="What stands behind keygate; since the start">
-    <div class="table-scroll"><table class="plain"><caption class="unseen">Upstreams</caption>
+    <${Scroll} label="Upstreams"><table class="plain"><caption class="unseen">Upstreams</caption>
         <thead><tr><th scope="col">Name</th><th scope="col">State</th><th scope="col" class="number">Requests</th><th scope="col" class="number">Median</th></tr></thead>
         <tbody>${upstreams.map((upstream) => {
             const isUnwell = upstream.servers.some((server) => server.unhealthy > 0);
@@ -138,7 +139,7 @@ const Upstreams = ({ upstreams }) => html`<${Card} title="Upstreams" about="What
                 <td>${isUnwell ? html`<${Badge} word="unhealthy" />` : isLeftAlone ? html`<${Badge} tone="warn">left alone<//>` : html`<${Badge} tone="good">${upstream.servers.some((server) => server.is_checked) ? 'healthy' : 'in use'}<//>`}
                     ${upstream.failures.length > 0 && html`<span class="under">${upstream.failures.slice(0, 2).map(({ name, count: number }) => `${words(name)} ${whole(number)}`).join(', ')}</span>`}</td>
                 <td class="number">${short(upstream.requests)}</td><td class="number">${milliseconds(upstream.latency.p50)}</td></tr>`;
-        })}</tbody></table></div>
+        })}</tbody></table><//>
 <//>`;
 
 const KeysCard = ({ keys, expiring }) => html`<${Card} title="Keys" about=${`${whole(keys.active)} good, ${whole(keys.disabled)} disabled, ${whole(keys.expired)} expired`}

@@ -15,6 +15,7 @@ import { Icon } from '../parts/icon.js';
 import { Card, PageHead } from '../parts/page.js';
 import { ShowAs } from '../parts/show_as.js';
 import { Badge, Ends, Facts, Loading, Trouble, When } from '../parts/state.js';
+import { Scroll } from '../parts/scroll.js';
 import { Act } from './key_dialogs.js';
 import { EndField, endOf } from './key_new.js';
 
@@ -48,10 +49,10 @@ export function Settings() {
                     ...data.certificates.map((one) => [`Certificate ${one.name}`, html`<${Ends} at=${one.not_after} />`]),
                 ]} /><//>
                 <${Card} title="Policy for keys" about="What is asked of keys that are made or changed"><${Facts} items=${policyFacts(data.policy)} />
-                    ${data.prefixes.length > 0 && html`<h3 class="spaced">How keys begin</h3><div class="table-scroll"><table class="plain"><caption class="unseen">Prefixes of keys</caption>
+                    ${data.prefixes.length > 0 && html`<h3 class="spaced">How keys begin</h3><${Scroll} label="Prefixes of keys"><table class="plain"><caption class="unseen">Prefixes of keys</caption>
                         <thead><tr><th scope="col">Prefix</th><th scope="col">Type</th><th scope="col">Environment</th></tr></thead>
                         <tbody>${data.prefixes.map((one) => html`<tr><th scope="row"><code>${one.prefix}</code></th><td>${title(one.key_type ?? one.type ?? '')}</td><td>${one.environment ?? 'any'}</td></tr>`)}</tbody>
-                    </table></div>`}<//>
+                    </table><//>`}<//>
             </div>
             <${Card} title="Configuration as understood" about="In the words of its file, with what it does not say filled in, and without secrets. Rules stand under Endpoints."
                 actions=${html`<${Copy} text=${yaml(data.configuration)} label="Copy" />`}>
@@ -97,11 +98,11 @@ function Tokens() {
             actions=${html`<${ShowAs} make=${() => [{ command: command('admin-token list'), curl: curl('GET', '/v1/admin-tokens') }]} />
                 <button class="button" onClick=${() => setDialog('make')}><${Icon} name="plus" />Create token</button>`}>
         <${Trouble} error=${tokens.error} again=${tokens.reload} />
-        ${items.length > 0 && html`<div class="table-scroll"><table class="plain"><caption class="unseen">Admin tokens</caption>
+        ${items.length > 0 && html`<${Scroll} label="Admin tokens"><table class="plain"><caption class="unseen">Admin tokens</caption>
             <thead><tr><th scope="col">Name</th><th scope="col">Role</th><th scope="col">Token</th><th scope="col">Made</th><th scope="col">Expires</th><th scope="col">Last used</th><th scope="col"><span class="unseen">Do</span></th></tr></thead>
             <tbody>${items.map((one) => html`<tr key=${one.id}><th scope="row">${one.name}${one.name === session.value.token_name && html`<span class="under">yours</span>`}</th><td>${title(one.role)}</td><td><${Copied} text=${one.masked} /></td>
                 <td><${When} at=${one.created_at} /> <span class="under">${one.created_by}</span></td><td><${Ends} at=${one.expires_at} /></td><td><${When} at=${one.last_used_at} none="never" /></td>
-                <td class="number"><button class="button button-small button-danger" onClick=${() => setDialog(one)}>Revoke…<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`}
+                <td class="number"><button class="button button-small button-danger" onClick=${() => setDialog(one)}>Revoke…<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table><//>`}
         ${dialog === 'make' && html`<${MakeToken} onClose=${() => setDialog(null)} onDone=${(created) => { setDialog(null); setMade(created); }} />`}
         ${dialog?.id && html`<${RevokeToken} known=${dialog} onClose=${() => setDialog(null)} onDone=${() => { setDialog(null); tokens.reload(); tell('The token is revoked.'); }} />`}
         ${made && html`<${TokenOnce} made=${made} onStored=${() => { setMade(null); tokens.reload(); }} />`}

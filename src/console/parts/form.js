@@ -6,6 +6,7 @@
  */
 import { html, useEffect, useId, useRef } from '../html.js';
 import { Icon } from './icon.js';
+import { Marked } from './state.js';
 
 /** A label around one control. `children` is a function of the attributes that the control takes. */
 export function Field({ label, hint, error, isOptional, children }) {
@@ -19,7 +20,7 @@ export function Field({ label, hint, error, isOptional, children }) {
     </div>`;
 }
 
-const FieldError = ({ id, text }) => html`<p class="field-error" id=${id} role="alert">${text}</p>`;
+const FieldError = ({ id, text }) => html`<p class="field-error" id=${id} role="alert"><${Marked} text=${text} /></p>`;
 
 /** One line of text. */
 export function TextField({ label, hint, error, isOptional, value, onInput, suggestions, ...rest }) {
@@ -80,8 +81,8 @@ export function FormError({ error }) {
     const parts = error.errors?.map((part) => part.detail) ?? [];
     return html`<div class="banner banner-bad" role="alert" tabindex="-1" ref=${box}>
         <${Icon} name="warning" />
-        <div><strong>${error.detail ?? error.message}</strong>
-            ${parts.length > 0 && html`<ul>${parts.map((text) => html`<li>${text}</li>`)}</ul>`}
+        <div><strong><${Marked} text=${error.detail ?? error.message} /></strong>
+            ${parts.length > 0 && html`<ul>${parts.map((text) => html`<li><${Marked} text=${text} /></li>`)}</ul>`}
             ${error.required_role && html`<p>Ask somebody whose token has the role ${error.required_role}, or sign in with one.</p>`}
         </div>
     </div>`;

@@ -18,7 +18,7 @@ export function Trouble({ error, again }) {
     return html`<div class="banner banner-bad" role="alert">
         <${Icon} name="warning" />
         <div class="banner-words"><strong>${error.title ?? 'That did not work'}</strong>
-            <p>${error.detail ?? error.message}</p>
+            <p><${Marked} text=${error.detail ?? error.message} /></p>
             ${error.retryAfter && html`<p>Try again in ${error.retryAfter} seconds.</p>`}
         </div>
         ${again && html`<button class="button" onClick=${again}>Try again</button>`}
@@ -42,6 +42,9 @@ const TONES = {
 /** A word with the colour of its meaning; the word alone would do. */
 export const Badge = ({ word, tone, children }) => html`
     <span class="badge badge-${tone ?? TONES[word] ?? 'plain'}">${children ?? words(word)}</span>`;
+
+/** Words of the server, in which names stand between backticks. */
+export const Marked = ({ text }) => text?.split(/`([^`]+)`/).map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
 
 /** A moment, short, with the whole of it in the title. */
 export const When = ({ at, none = '–' }) => (at

@@ -11,7 +11,7 @@ check('clients: made, changed, disabled, enabled and removed, with what that doe
     const form = page.getByRole('dialog');
     await page.write('Id', 'partner-1');
     await form.getByLabel('Name').fill('The partner');
-    await form.getByLabel('Client type').fill('cms');
+    await form.getByLabel('Client type', { exact: true }).fill('cms');
     await page.choose('Restricted');
     await page.getByRole('group', { name: 'orders' }).getByLabel('read').check();
     await page.getByRole('dialog').getByRole('button', { name: 'Create client' }).click();

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { check } from '../check.js';
 import { visit } from '../browser.js';
 
-const CHANGES = /^(Create|Edit|Disable|Enable|Revoke|Rotate|Remove|Save|Finish|Take|Read it again|Choose)/;
+const CHANGES = /^(Create|Edit|Disable|Enable|Revoke|Rotate|Remove|Save|Finish|Take|Read it again|Choose)\b/;
 
 check('roles: a viewer sees every screen and no button that would fail', async (here) => {
     const key = await here.gateway.key('seen by a viewer');
