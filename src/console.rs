@@ -1,7 +1,8 @@
 //! The console: the pages of the admin API, as files that are part of the program.
 //!
-//! `ops` calls [`answer`] for whatever is below `/console/` on the admin address. Its sources stand in
-//! `src/console/`; `build.rs` joins and compresses them, with no other tool. Nothing here knows a key or a token: the pages ask the admin API for all they show.
+//! `ops` calls [`answer`] for whatever is below `/console/` on the admin address. Its sources stand in `src/console/`;
+//! `build.rs` joins and compresses them, with no other tool. Nothing here knows a key or a token: the pages ask the admin API
+//! for all they show.
 //!
 //! Every answer carries [`PAGE_HEADERS`]: scripts and styles come from this address and from files alone, nothing is sent
 //! elsewhere, nobody may put the page in a frame. [`API_HEADERS`] are for everything else on the admin address: should a
