@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admin::{AdminApi, LocalSocket, Reload};
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
+use crate::console;
 use crate::credential::Secret;
 use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
 use crate::gateway::{Gateway, Guesses, Holders, KeyUsage, Shared, cut_withdrawn};
@@ -66,6 +67,8 @@ pub struct Started {
     pub listening: Vec<String>,
     /// Where operators look, as URLs.
     pub admin: Vec<String>,
+    /// Where the console is, as a URL.
+    pub console: Option<String>,
     /// Endpoints in force.
     pub endpoints: usize,
     /// Keys in force.
@@ -212,6 +215,7 @@ pub fn run(
     let shown = [(address_of(&admin), admin_tls.is_some()), (address_of(&observe), false)];
     let own_addresses: Arc<[SocketAddr]> = shown.iter().filter_map(|(address, _)| *address).collect();
 
+    let has_console = settings.admin.is_some_and(|admin| admin.has_console);
     let table = Arc::new(KeyTable::new());
     table.set_pepper(loaded.pepper.take());
     table.extend(&loaded.keys);
@@ -229,6 +233,9 @@ pub fn run(
             .iter()
             .filter_map(|(address, is_tls)| Some(url(if *is_tls { "https" } else { "http" }, (*address)?)))
             .collect(),
+        console: address_of(&admin)
+            .filter(|_| has_console)
+            .map(|address| url(if admin_tls.is_some() { "https" } else { "http" }, address) + console::PLACE),
         endpoints: loaded.snapshot.router.endpoints().len(),
         keys: loaded.keys.len() + of_store + usize::from(first == First::Key && first_secret.is_some()),
         generation: loaded.snapshot.generation,
@@ -341,7 +348,6 @@ pub fn run(
         local: socket.as_ref().and_then(|socket| Some(socket.handle().ok()?.1)),
         predecessor: inheritance.predecessor,
     };
-    let has_console = settings.admin.is_some_and(|admin| admin.has_console);
     let operators = Operators {
         served: vec![
             (admin, Ops::admin(metrics.clone(), health.clone(), reload, api.clone(), has_console), admin_tls),

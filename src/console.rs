@@ -20,6 +20,9 @@ use http::{HeaderMap, Method, Response, StatusCode};
 /// Where the console is.
 pub const PLACE: &str = "/console/";
 
+/// The header that the pages send with all they ask of the admin API.
+pub const HEADER: HeaderName = HeaderName::from_static("x-keygate-console");
+
 /// What a page of the console may do, and who may have it: scripts, styles and calls of this very address and nothing
 /// else. Images may be `data:`, for icons in the style sheet.
 pub const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \

@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -46,7 +46,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -72,6 +72,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same on the admin address, where a million keys may come in or go out.
 const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// How long a browser may go on asking over one connection.
+const KEPT_OPEN: Duration = Duration::from_secs(60);
 /// The time for answers under way when the listener is closed.
 const CLOSING_TIME: Duration = Duration::from_secs(2);
 /// The largest head, and the most header fields in it.
@@ -124,8 +126,9 @@ impl Ops {
     }
 
     async fn answer(&self, request: Request<Incoming>, listener: SocketAddr, peer: IpAddr, is_tls: bool) -> Answer {
-        let Some(admin) = &self.admin else { return self.own_answer(request, listener).await };
+        let Some(admin) = &self.admin else { return once(self.own_answer(request, listener).await) };
         let path = request.uri().path();
+        let is_of_console = admin.has_console && request.headers().contains_key(console::HEADER);
         let mut answer = match guard::check_host(&request, listener) {
             Err(refused) => refusal(&refused),
             Ok(()) if admin.has_console && (path == "/console" || path.starts_with(console::PLACE)) => {
@@ -145,7 +148,7 @@ impl Ops {
             Ok(()) => self.own_answer(request, listener).await,
         };
         console::secure_api(answer.headers_mut());
-        answer
+        if is_of_console { answer } else { once(answer) }
     }
 
     async fn own_answer(&self, request: Request<Incoming>, listener: SocketAddr) -> Answer {
@@ -256,6 +259,12 @@ impl Ops {
     }
 }
 
+/// The last answer of its connection.
+fn once(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
 /// Whether somebody wants to see a page.
 fn is_browser<B>(request: &Request<B>) -> bool {
     let wants_page = |field: &HeaderValue| field.to_str().is_ok_and(|text| text.contains("text/html"));
@@ -339,7 +348,8 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answe
 /// Answers on a listener until `drain` completes, then finishes what is under way, for two seconds at most. With `tls`
 /// nothing is answered in clear text.
 ///
-/// Each connection carries one request: probes are rare, and what is closed cannot be held. While the data listeners drain
+/// Each connection carries one request: probes are rare, and what is closed cannot be held. A browser that shows the console
+/// asks for dozens of files and may do so over one connection, for a minute and with seconds in between. While the data listeners drain
 /// this one should stay, so that `/readyz` can say so; its own `drain` is for the very end.
 pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, drain: impl Future<Output = ()>) {
     let Ok(address) = listener.local_addr() else {
@@ -350,6 +360,7 @@ pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, dr
     let mut connections = JoinSet::<IpAddr>::new();
     let mut by_address = HashMap::<IpAddr, usize>::new();
     let mut warned: Option<Instant> = None;
+    let (close, closing) = watch::channel(false);
     loop {
         tokio::select! {
             biased;
@@ -363,7 +374,8 @@ pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, dr
                     let count = by_address.entry(peer.ip()).or_default();
                     if *count < MAX_FROM_ONE_ADDRESS || peer.ip().is_loopback() {
                         *count += 1;
-                        connections.spawn(connection(stream, peer.ip(), ops.clone(), tls.clone(), address));
+                        let closing = closing.clone();
+                        connections.spawn(connection(stream, peer.ip(), ops.clone(), tls.clone(), address, closing));
                     }
                 }
                 Err(error) => {
@@ -378,6 +390,8 @@ pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, dr
         }
     }
     drop(listener);
+    // Nobody listening any more is as good as everybody told.
+    let _ = close.send(true);
     let _ = tokio::time::timeout(CLOSING_TIME, async { while connections.join_next().await.is_some() {} }).await;
 }
 
@@ -388,11 +402,12 @@ async fn connection(
     ops: Ops,
     tls: Option<TlsAcceptor>,
     listener: SocketAddr,
+    closing: watch::Receiver<bool>,
 ) -> IpAddr {
     match tls {
-        None => exchange(stream, peer, ops, listener, false).await,
+        None => exchange(stream, peer, ops, listener, false, closing).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => exchange(stream, peer, ops, listener, true).await,
+            Ok(Ok(stream)) => exchange(stream, peer, ops, listener, true, closing).await,
             Ok(Err(error)) => tracing::debug!(client.address = %peer, %error, "a TLS handshake of an operator failed"),
             Err(_) => tracing::debug!(client.address = %peer, "a TLS handshake of an operator took too long"),
         },
@@ -400,8 +415,14 @@ async fn connection(
     peer
 }
 
-async fn exchange<S>(stream: S, peer: IpAddr, ops: Ops, listener: SocketAddr, is_tls: bool)
-where
+async fn exchange<S>(
+    stream: S,
+    peer: IpAddr,
+    ops: Ops,
+    listener: SocketAddr,
+    is_tls: bool,
+    mut closing: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let patience = if ops.is_admin() { ADMIN_CONNECTION_TIMEOUT } else { CONNECTION_TIMEOUT };
@@ -413,11 +434,20 @@ where
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .keep_alive(false)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(patience, serving).await {
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let served = async {
+        tokio::select! {
+            served = &mut serving => return served,
+            () = tokio::time::sleep(KEPT_OPEN) => {}
+            _ = closing.wait_for(|is_closing| *is_closing) => {}
+        }
+        // What is under way is finished, and nothing more is asked.
+        serving.as_mut().graceful_shutdown();
+        serving.await
+    };
+    match tokio::time::timeout(patience, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(client.address = %peer, %error, "a connection for operators failed"),
         Err(_) => tracing::debug!(client.address = %peer, "a connection for operators took too long"),

@@ -86,7 +86,7 @@ pub(super) struct EndedSessions {
 }
 
 /// The id of the session that a request shows.
-pub(super) fn shown_in<'h>(headers: &'h HeaderMap, is_tls: bool) -> Result<Option<&'h [u8]>, Problem> {
+pub(super) fn shown_in(headers: &HeaderMap, is_tls: bool) -> Result<Option<&[u8]>, Problem> {
     find_cookie(headers, if is_tls { SECURE_COOKIE } else { COOKIE }).map_err(|_| {
         let detail = "two different sessions are shown: remove the cookies of this address and sign in again";
         Problem::new(StatusCode::UNAUTHORIZED, "session_ambiguous", detail)

@@ -74,7 +74,7 @@ impl Served {
     }
 
     async fn get(&self, path: &str) -> (u16, String, String) {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
     }
 }
 
@@ -325,4 +325,27 @@ async fn no_answer_of_the_admin_address_can_be_taken_for_a_page() {
         assert!(!head.contains("access-control-"), "{path}: no other origin is let in\n{head}");
         assert!(!head.contains("content-type: text/html"), "{path}\n{head}");
     }
+}
+
+#[tokio::test]
+async fn a_browser_asks_for_many_files_over_one_connection_and_others_do_not() {
+    let served = served(Role::Admin, "127.0.0.1:0", ReloadOutcome::Applied).await;
+    let of_console = "GET /console/ HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let by_console = "GET /v1/whoami HTTP/1.1\r\nHost: localhost\r\nX-Keygate-Console: 1\r\n\r\n";
+    let last = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (_, head, rest) = served.send(&format!("{of_console}{by_console}{of_console}{last}{last}")).await;
+    assert!(!head.contains("connection: close"), "{head}");
+    let all = head + &rest;
+    assert_eq!(all.matches("http/1.1 ").count() + all.matches("HTTP/1.1 ").count(), 4, "{all}");
+    assert!(all.ends_with("ok\n"), "nothing is answered behind the last: {all}");
+
+    // One that is open and silent holds nobody up at the end.
+    let mut open = TcpStream::connect(served.address).await.unwrap();
+    open.write_all(of_console.as_bytes()).await.unwrap();
+    let mut some = [0; 64];
+    open.read_exact(&mut some).await.unwrap();
+    let began = Instant::now();
+    served.stop.send(()).unwrap();
+    served.ended.await.unwrap();
+    assert!(began.elapsed() < CLOSING_TIME / 2, "{:?}", began.elapsed());
 }

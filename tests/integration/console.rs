@@ -9,6 +9,9 @@ use super::lifecycle::CONFIG;
 use super::support::certificates::{Certificate, client_config, connect};
 use super::support::{Admin, Gateway, Origin, Report, Response, get, request, wait};
 
+/// Name and value of a header.
+type Field<'t> = (&'t str, &'t str);
+
 /// A browser that shows the console of a gateway.
 struct Browser {
     address: SocketAddr,
@@ -167,7 +170,8 @@ fn no_other_page_can_use_a_session() {
     let console = ("x-keygate-console", "1");
     let mut report = Report::new();
     let cookie = ("cookie", browser.cookie.as_str());
-    let table: Vec<(&str, Vec<(&str, &str)>, &str)> = vec![
+    // What asks, its headers, and what it is told.
+    let table: Vec<(&str, Vec<Field<'_>>, &str)> = vec![
         (
             "a form of another site",
             vec![("origin", "http://evil.example"), ("sec-fetch-site", "cross-site"), ("content-type", "text/plain")],

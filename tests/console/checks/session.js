@@ -54,11 +54,11 @@ check('session: whoever walks away is warned, and then signed out', async (here)
     await page.clock.install();
     await page.reload();
     await page.title1('Overview');
-    await page.clock.runFor(29 * 60_000);
+    await page.clock.fastForward(29 * 60_000);
     await page.getByRole('dialog', { name: 'Are you still there?' }).waitFor();
     await page.press('Stay signed in');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
-    await page.clock.runFor(31 * 60_000);
+    await page.clock.fastForward(31 * 60_000);
     await page.seen('You were signed out');
     assert.deepEqual(await page.context().cookies(), []);
     await page.settle();
