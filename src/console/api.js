@@ -1,9 +1,9 @@
 /**
  * Speaks to the admin API, the public one and no other.
  *
- * `ask` sends a request and gives back `{ data, etag }`, or throws an [`ApiError`] that says what to do. Who is asking is
- * told by the session cookie, which scripts cannot read; a header of ours goes along with every request, which no other site
- * can make a browser send. Nothing is cached, and nothing that was sent is kept.
+ * `ask` sends a request and gives back `{ data, etag }`, or throws an [`ApiError`] that says what to do. Who is asking
+ * is told by the session cookie, which scripts cannot read; a header of ours goes along with every request, which no
+ * other site can make a browser send. Nothing is cached, and nothing that was sent is kept.
  */
 import { signal } from './html.js';
 
@@ -25,8 +25,8 @@ export class ApiError extends Error {
 }
 
 /**
- * Sends a request. `body` is sent as JSON, `query` without what is empty. What the page asks by itself, without anybody doing
- * something, is told apart (`isBackground`), or an open page would keep a session alive for ever.
+ * Sends a request. `body` is sent as JSON, `query` without what is empty. What the page asks by itself, without anybody
+ * doing something, is told apart (`isBackground`), or an open page would keep a session alive for ever.
  */
 export async function ask(method, path, { query, body, etag, once, signal: abort, isBackground } = {}) {
     const headers = { accept: 'application/json', 'x-keygate-console': isBackground ? 'background' : '1' };
@@ -82,5 +82,6 @@ export function search(query = {}) {
 
 /** A word that makes sending a request twice harmless. */
 export function onceWord() {
-    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+        byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,8 +1,8 @@
 /**
  * The choice between dark, light, and what the system prefers.
  *
- * `theme.js` has applied what was chosen before; this changes it. `appearance` is read by whatever draws with colours of its
- * own (charts), which then draws again.
+ * `theme.js` has applied what was chosen before; this changes it. `appearance` is read by whatever draws with colours
+ * of its own (charts), which then draws again.
  */
 import { signal } from './html.js';
 

@@ -1,8 +1,8 @@
 /**
  * What a screen does, as a line for a shell: with curl, and as a `keygate` command.
  *
- * Whoever has clicked through something once can put it into a script. No line holds a secret: the token is the variable
- * `$TOKEN`, and keys are read from standard input.
+ * Whoever has clicked through something once can put it into a script. No line holds a secret: the token is the
+ * variable `$TOKEN`, and keys are read from standard input.
  */
 import { search } from './api.js';
 
@@ -23,8 +23,8 @@ export function curl(method, path, { query, body } = {}) {
 }
 
 /**
- * A `keygate` command. `options` are pairs; `true` is an option without a value, a list repeats it, what is empty is left
- * out.
+ * A `keygate` command. `options` are pairs; `true` is an option without a value, a list repeats it, what is empty is
+ * left out.
  */
 export function command(words, positional = [], options = {}) {
     const parts = ['keygate', ...words.split(' '), ...positional.filter(Boolean).map(quote)];

@@ -1,8 +1,8 @@
 /**
  * Numbers and moments as people read them.
  *
- * Moments come as RFC 3339 and are shown in the time zone of whoever looks; the full moment stands in the title of what is
- * short. Pure: the time comes in where it matters.
+ * Moments come as RFC 3339 and are shown in the time zone of whoever looks; the full moment stands in the title of what
+ * is short. Pure: the time comes in where it matters.
  */
 const WHOLE = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 0 });
 const SHORT = new Intl.NumberFormat('en-GB', { notation: 'compact', maximumFractionDigits: 1 });
@@ -37,15 +37,15 @@ export function milliseconds(value) {
 export const percent = (part, all) => (all > 0 ? `${((100 * part) / all).toFixed(part / all < 0.1 ? 1 : 0)} %` : '–');
 
 const UNITS = [
-    [365 * 86400, 'year'], [30 * 86400, 'month'], [86400, 'day'], [3600, 'hour'], [60, 'minute'],
+    [365 * 86400, 'year'], [30 * 86400, 'month'], [86400, 'day'], [3600, 'hour'], [60, 'min', 'min'],
 ];
 
 /** `2 days`, from seconds. */
 export function span(seconds) {
-    for (const [size, word] of UNITS) {
-        if (seconds >= size) return count(Math.round(seconds / size), word);
+    for (const [size, word, words] of UNITS) {
+        if (seconds >= size) return count(Math.round(seconds / size), word, words);
     }
-    return count(Math.max(0, Math.floor(seconds)), 'second');
+    return count(Math.max(0, Math.floor(seconds)), 's', 's');
 }
 
 /** `2 days ago`, `in 3 hours`, `just now`. */

@@ -33,13 +33,15 @@ export function Frame({ children }) {
         <header class="side ${isOpen ? 'side-open' : ''}">
             <div class="side-top">
                 <a class="brand" href="#/"><img src="mark.svg" alt="" width="26" height="26" /><span>keygate</span></a>
-                <button class="icon-button menu" aria-expanded=${isOpen ? 'true' : 'false'} aria-controls="side-rest" aria-label="Menu"
+                <button class="icon-button menu" aria-expanded=${isOpen ? 'true' : 'false'} aria-controls="side-rest"
+                    aria-label="Menu"
                     onClick=${() => setIsOpen(!isOpen)}><${Icon} name=${isOpen ? 'close' : 'menu'} /></button>
             </div>
             <div class="side-rest" id="side-rest">
                 <nav aria-label="Screens"><ul>
                     ${SCREENS.map(([path, label, icon]) => html`<li key=${path}>
-                        <a href="#/${path}" aria-current=${first === path ? 'page' : undefined}><${Icon} name=${icon} />${label}</a>
+                        <a href="#/${path}" aria-current=${first === path ? 'page' : undefined}><${Icon} name=${icon} />
+                            ${label}</a>
                     </li>`)}
                 </ul></nav>
                 <div class="who">

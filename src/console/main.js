@@ -1,8 +1,9 @@
 /**
  * The console of keygate: starts it, and puts the screen that the address names into the frame.
  *
- * Whoever is not signed in sees the sign-in page and nothing else; the address stays, so that they land where they wanted to
- * go. Screens are in `pages/`, what they are made of in `parts/`; `api.js` is the only one that speaks to the server.
+ * Whoever is not signed in sees the sign-in page and nothing else; the address stays, so that they land where they
+ * wanted to go. Screens are in `pages/`, what they are made of in `parts/`; `api.js` is the only one that speaks to the
+ * server.
  */
 import { html, render, useEffect } from './html.js';
 import { recall, session } from './session.js';

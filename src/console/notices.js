@@ -24,7 +24,8 @@ export function Notices() {
         ${notices.value.map((notice) => html`<div key=${notice.id} class="notice notice-${notice.tone}">
             <${Icon} name=${notice.tone === 'bad' ? 'warning' : 'check'} />
             <span>${notice.text}</span>
-            <button class="icon-button" aria-label="Dismiss" onClick=${() => dismiss(notice.id)}><${Icon} name="close" /></button>
+            <button class="icon-button" aria-label="Dismiss" onClick=${() => dismiss(notice.id)}><${Icon}
+                name="close" /></button>
         </div>`)}
     </div>`;
 }

@@ -1,15 +1,15 @@
 /**
  * Something that is read from the server and shown: loading, there, or failed.
  *
- * `useResource` asks when its inputs change and forgets the answer to a question that nobody asks any more. What was there
- * stays on the screen while it is asked for again, so that nothing jumps.
+ * `useResource` asks when its inputs change and forgets the answer to a question that nobody asks any more. What was
+ * there stays on the screen while it is asked for again, so that nothing jumps.
  */
 import { useCallback, useEffect, useRef, useState } from './html.js';
 import { ask } from './api.js';
 
 /**
- * `{ data, etag, error, isLoading, reload }` of what `load(signal, isBackground)` gives. `reload(true)` is for what the page
- * does by itself.
+ * `{ data, etag, error, isLoading, reload }` of what `load(signal, isBackground)` gives. `reload(true)` is for what the
+ * page does by itself.
  */
 export function useLoad(load, inputs) {
     const [state, setState] = useState({ data: null, error: null, isLoading: true });
@@ -37,7 +37,8 @@ export function useLoad(load, inputs) {
 export function useResource(path, query) {
     const text = JSON.stringify(query ?? {});
     return useLoad(
-        (abort, isBackground) => (path ? ask('GET', path, { query, signal: abort, isBackground }) : Promise.resolve({ data: null })),
+        (abort, isBackground) => (path ? ask('GET', path, { query, signal: abort, isBackground })
+            : Promise.resolve({ data: null })),
         [path, text],
     );
 }
@@ -64,10 +65,12 @@ export function useParts(path, query, size = 100) {
         busy.current = controller;
         setState((known) => ({ ...known, isLoading: true, error: null }));
         try {
-            const { data } = await ask('GET', path, { query: { ...query, limit: size, cursor }, signal: controller.signal });
+            const { data } = await ask('GET', path,
+                { query: { ...query, limit: size, cursor }, signal: controller.signal });
             if (controller.signal.aborted) return;
             busy.current = null;
-            setState({ items: [...before, ...data.items], next: data.next_cursor ?? null, error: null, isLoading: false, data });
+            setState({ items: [...before, ...data.items], next: data.next_cursor ?? null, error: null, isLoading: false,
+                data });
         } catch (error) {
             if (controller.signal.aborted) return;
             busy.current = null;
@@ -79,5 +82,6 @@ export function useParts(path, query, size = 100) {
         return () => busy.current?.abort();
     }, [load]);
     const more = () => !busy.current && state.next && load(state.items, state.next);
-    return { ...state, more, reload: () => load([], undefined), change: (items) => setState((known) => ({ ...known, items })) };
+    return { ...state, more, reload: () => load([], undefined), change: (items) =>
+        setState((known) => ({ ...known, items })) };
 }

@@ -1,9 +1,9 @@
 /**
  * Which screen is shown, and with which filters: both stand in the part of the address behind `#`.
  *
- * `#/keys?status=active` is the screen `/keys` with one filter. That part never leaves the browser, so that no name of a
- * client stands in a log on the way; and a reload, a bookmark or the back button leads to the same list. Secrets are never
- * put there: what may be one is sent in a body (see `pages/keys.js`).
+ * `#/keys?status=active` is the screen `/keys` with one filter. That part never leaves the browser, so that no name of
+ * a client stands in a log on the way; and a reload, a bookmark or the back button leads to the same list. Secrets are
+ * never put there: what may be one is sent in a body (see `pages/keys.js`).
  */
 import { signal } from './html.js';
 

@@ -1,9 +1,9 @@
 /**
  * Who is signed in, what they may do, and how that ends.
  *
- * An admin token is shown once, for a session cookie that no script can read; the token itself is not kept. Whoever leaves
- * the console open and walks away is signed out after a while, with a warning a minute before. All tabs of a browser count
- * as one: work in one of them keeps the others.
+ * An admin token is shown once, for a session cookie that no script can read; the token itself is not kept. Whoever
+ * leaves the console open and walks away is signed out after a while, with a warning a minute before. All tabs of a
+ * browser count as one: work in one of them keeps the others.
  */
 import { signal } from './html.js';
 import { ApiError, ask, sessionLost } from './api.js';

@@ -1,8 +1,9 @@
 /**
- * The words that the rules in force use, to be offered where somebody has to write one: types of client, environments, and
- * where a key may stand in a request.
+ * The words that the rules in force use, to be offered where somebody has to write one: types of client, environments,
+ * and where a key may stand in a request.
  *
- * They are read once and again after a minute. They are suggestions: another word may be written, and the server judges.
+ * They are read once and again after a minute. They are suggestions: another word may be written, and the server
+ * judges.
  */
 import { signal, useEffect } from './html.js';
 import { ask } from './api.js';
@@ -12,15 +13,18 @@ const words = signal(NONE);
 let asked = null;
 
 async function read() {
-    const [access, settings, endpoints] = await Promise.all(['/v1/access', '/v1/settings', '/v1/endpoints'].map((path) => ask('GET', path)));
-    const environments = [settings.data.environment, ...settings.data.prefixes.map((prefix) => prefix.environment)].filter(Boolean);
+    const [access, settings, endpoints] = await Promise.all(['/v1/access', '/v1/settings',
+        '/v1/endpoints'].map((path) => ask('GET', path)));
+    const environments = [settings.data.environment,
+        ...settings.data.prefixes.map((prefix) => prefix.environment)].filter(Boolean);
     const cookie = settings.data.configuration?.credentials?.cookie ?? 'mia_client_key';
     const places = [...new Set(endpoints.data.items.flatMap((endpoint) => endpoint.credentials))];
     words.value = {
         clientTypes: access.data.client_types,
         environments: [...new Set(environments)],
         // What most callers know stands first.
-        places: places.map((place) => (place === 'authorization' ? { kind: 'bearer', name: place } : place === 'cookie' ? { kind: 'cookie', name: cookie }
+        places: places.map((place) => (place === 'authorization' ? { kind: 'bearer', name: place } : place === 'cookie'
+            ? { kind: 'cookie', name: cookie }
             : { kind: 'header', name: place })).sort((one, other) => RANK.indexOf(one.name) - RANK.indexOf(other.name)),
         at: Date.now(),
     };

@@ -29,7 +29,8 @@ export async function closeAll() {
 async function fromTree(route) {
     const response = await route.fetch();
     const name = decodeURIComponent(new URL(route.request().url()).pathname.slice('/console/'.length)) || 'index.html';
-    const kind = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' }[path.extname(name)] ?? 'text/html';
+    const kind = { '.js': 'text/javascript', '.css': 'text/css',
+        '.svg': 'image/svg+xml' }[path.extname(name)] ?? 'text/html';
     const headers = { ...response.headers(), 'content-type': kind };
     delete headers['content-encoding'];
     delete headers['content-length'];
@@ -37,15 +38,18 @@ async function fromTree(route) {
 }
 
 /**
- * A page of the console in a fresh profile, signed in as `role` if one is given. `page.faults` gathers what must not be;
- * `page.settle()` fails of it.
+ * A page of the console in a fresh profile, signed in as `role` if one is given. `page.faults` gathers what must not
+ * be; `page.settle()` fails of it.
  */
-export async function visit({ browser, gateway }, { role, at = '', theme = 'light', width = 1360, height = 900, expects = [], ...more } = {}) {
-    const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: 'reduce', ...more });
+export async function visit({ browser, gateway },
+    { role, at = '', theme = 'light', width = 1360, height = 900, expects = [], ...more } = {}) {
+    const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: 'reduce',
+        ...more });
     open.push(context);
     await context.addInitScript(() => {
         globalThis.breaches = [];
-        document.addEventListener('securitypolicyviolation', (event) => globalThis.breaches.push(`${event.violatedDirective} ${event.blockedURI}`));
+        document.addEventListener('securitypolicyviolation', (event) =>
+            globalThis.breaches.push(`${event.violatedDirective} ${event.blockedURI}`));
     });
     if (process.env.CONSOLE_FROM_TREE) await context.route('**/console/**', fromTree);
     const page = await context.newPage();
@@ -56,7 +60,8 @@ export async function visit({ browser, gateway }, { role, at = '', theme = 'ligh
         const text = `${message.text()} ${message.location().url}`;
         // Asking who is signed in is how a stranger finds out.
         if (text.includes('401') && text.endsWith('/v1/session')) return;
-        if (['error', 'warning'].includes(message.type()) && !expects.some((part) => text.includes(part))) page.faults.push(`console: ${text}`);
+        if (['error', 'warning'].includes(message.type())
+            && !expects.some((part) => text.includes(part))) page.faults.push(`console: ${text}`);
     });
     page.on('pageerror', (error) => page.faults.push(`error: ${error.stack}`));
     page.on('dialog', (dialog) => {

@@ -108,18 +108,21 @@ export class Gateway {
     /** Runs a line of shell in the folder, with `keygate` on the path and an admin token in `$TOKEN`. */
     async shell(line) {
         const PATH = `${path.dirname(BINARY)}:${process.env.PATH}`;
-        return (await run('sh', ['-ec', line], { cwd: this.folder, env: { ...this.environment(), PATH, TOKEN: this.tokens.admin } })).stdout;
+        return (await run('sh', ['-ec', line],
+            { cwd: this.folder, env: { ...this.environment(), PATH, TOKEN: this.tokens.admin } })).stdout;
     }
 
     /** Asks the admin API with a token. */
     async ask(method, at, body, { role = 'admin', headers = {} } = {}) {
         return call(this.admin + at, { method, body: body && JSON.stringify(body),
-            headers: { authorization: `Bearer ${this.tokens[role]}`, 'content-type': 'application/json', ...headers } });
+            headers: { authorization: `Bearer ${this.tokens[role]}`, 'content-type': 'application/json',
+                ...headers } });
     }
 
     /** Makes a key, and gives it with its secret. */
     async key(name, more = {}) {
-        const { status, json } = await this.ask('POST', '/v1/keys', { name, client: { id: 'shop', client_type: 'cms' }, ...more });
+        const { status, json } = await this.ask('POST', '/v1/keys',
+            { name, client: { id: 'shop', client_type: 'cms' }, ...more });
         if (status !== 201) throw new Error(`no key was made: ${JSON.stringify(json)}`);
         return { ...json.key, secret: json.secret };
     }
@@ -138,7 +141,8 @@ export class Gateway {
     /** Everything that lies in the folder or was logged, as one text of bytes. */
     async remains() {
         const files = ['keygate.db', 'keygate.db-wal'];
-        const texts = await Promise.all(files.map((name) => readFile(path.join(this.folder, name), 'latin1').catch(() => '')));
+        const texts = await Promise.all(files.map((name) =>
+            readFile(path.join(this.folder, name), 'latin1').catch(() => '')));
         return this.log + texts.join('');
     }
 }

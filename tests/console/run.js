@@ -3,10 +3,11 @@
  *
  *     node tests/console/run.js [words of the checks to run]
  *
- * The binary is `target/debug/keygate`, or what `KEYGATE_BINARY` names; the browser is `chromium`, or what `CHROMIUM` names.
- * Each check has a page of its own, and fails of what the browser complains about as well: an error on its console, a breach
- * of the content policy, a request to any other address than the gateway's. Pictures of each page are in `target/console/`.
- * With `CONSOLE_FROM_TREE=1` the files of the working tree are taken in place of those in the binary.
+ * The binary is `target/debug/keygate`, or what `KEYGATE_BINARY` names; the browser is `chromium`, or what `CHROMIUM`
+ * names. Each check has a page of its own, and fails of what the browser complains about as well: an error on its
+ * console, a breach of the content policy, a request to any other address than the gateway's. Pictures of each page are
+ * in `target/console/`. With `CONSOLE_FROM_TREE=1` the files of the working tree are taken in place of those in the
+ * binary.
  */
 import { launch, closeAll } from './browser.js';
 import { Gateway } from './gateway.js';
@@ -35,7 +36,8 @@ try {
             console.log(`ok    ${name} (${Date.now() - begun} ms)`);
         } catch (error) {
             failed += 1;
-            console.log(`FAIL  ${name} (${Date.now() - begun} ms)\n      ${String(error.stack ?? error).replaceAll('\n', '\n      ')}`);
+            console.log(`FAIL  ${name} (${Date.now() - begun} ms)\n      ${String(error.stack ?? error).replaceAll('\n',
+                '\n      ')}`);
         } finally {
             await closeAll();
         }

@@ -39,7 +39,8 @@ export function Key({ id }) {
     if (!key) {
         return html`<${PageHead} title="API key" back=${['#/keys', 'API keys']} />
             ${error?.status === 404
-                ? html`<${Empty} icon="search" title="There is no such key" action=${html`<a class="button" href="#/keys">Show all keys</a>`}>
+                ? html`<${Empty} icon="search" title="There is no such key"
+                    action=${html`<a class="button" href="#/keys">Show all keys</a>`}>
                     <p>It may have been removed from its file.</p><//>`
                 : error ? html`<${Trouble} error=${error} again=${reload} />` : html`<${Loading} />`}`;
     }
@@ -67,9 +68,11 @@ export function Key({ id }) {
                 <button class="button" onClick=${() => setDialog('edit')}>Edit</button>
                 ${key.active
                     ? html`<button class="button" onClick=${() => setDialog('disable')}>Disable</button>`
-                    : html`<button class="button" onClick=${() => act('enable', 'The key is enabled.')}>Enable</button>`}
+                    : html`<button class="button" onClick=${() =>
+                        act('enable', 'The key is enabled.')}>Enable</button>`}
                 <button class="button button-danger" onClick=${() => setDialog('revoke')}>Revoke</button>
-                ${key.status !== 'expired' && html`<button class="button button-primary" onClick=${() => setDialog('rotate')}><${Icon} name="rotate" />Rotate</button>`}`}
+                ${key.status !== 'expired' && html`<button class="button button-primary"
+                    onClick=${() => setDialog('rotate')}><${Icon} name="rotate" />Rotate</button>`}`}
         <//>
         <${State} key=${key} known=${key} />
         <div class="grid-two">
@@ -88,10 +91,12 @@ export function Key({ id }) {
             <//>
             <${Card} title="Whose, and until when">
                 <${Facts} items=${[
-                    ['Client', html`<a href=${address(within('/clients', key.client))}>${key.client_name || key.client}</a>`],
+                    ['Client', html`<a href=${address(within('/clients', key.client))}>
+                        ${key.client_name || key.client}</a>`],
                     ['Client type', key.client_type],
                     key.tenant && ['Tenant', key.tenant],
-                    client?.owner && ['Owner', html`<${Icon} name=${client.owner.kind === 'machine' ? 'machine' : 'person'} /> ${client.owner.id}`],
+                    client?.owner && ['Owner', html`<${Icon}
+                        name=${client.owner.kind === 'machine' ? 'machine' : 'person'} /> ${client.owner.id}`],
                     ['Created', html`<${When} at=${key.created_at} /> by ${key.created_by}`],
                     key.not_before && ['Not before', moment(key.not_before)],
                     ['Expires', html`<${Ends} at=${key.expires_at} />`],
@@ -101,25 +106,34 @@ export function Key({ id }) {
         </div>
         <${Use} usage=${usage} />
         <${Secrets} known=${key} canChange=${canChange}
-            onFinish=${(force) => act('rotation/finish', 'The rotation is finished: the old secret is refused.', { force })}
-            onUndo=${(force) => act('rotation/undo', 'The rotation is taken back: the new secret is refused.', { force })} />
+            onFinish=${(force) => act('rotation/finish', 'The rotation is finished: the old secret is refused.',
+                { force })}
+            onUndo=${(force) => act('rotation/undo', 'The rotation is taken back: the new secret is refused.',
+                { force })} />
         <${Card} title="History"><${History} key=${changes} target=${key.id} /><//>
-        ${dialog === 'edit' && html`<${EditKey} known=${key} etag=${etag} onClose=${close} onDone=${done('The key is changed.')} />`}
-        ${dialog === 'disable' && html`<${Disable} known=${key} onClose=${close} onDone=${done('The key is disabled.')} />`}
-        ${dialog === 'revoke' && html`<${Revoke} known=${key} goesWithClient=${client?.owner?.kind === 'machine' && client.keys === 1} onClose=${close}
+        ${dialog === 'edit' && html`<${EditKey} known=${key} etag=${etag} onClose=${close}
+            onDone=${done('The key is changed.')} />`}
+        ${dialog === 'disable' && html`<${Disable} known=${key} onClose=${close}
+            onDone=${done('The key is disabled.')} />`}
+        ${dialog === 'revoke' && html`<${Revoke} known=${key}
+            goesWithClient=${client?.owner?.kind === 'machine' && client.keys === 1} onClose=${close}
             onDone=${() => { tell('The key is revoked.'); go('/keys'); }} />`}
-        ${dialog === 'rotate' && html`<${Rotate} known=${key} onClose=${close} onDone=${(made) => { setDialog(null); setCreated(made); }} />`}
+        ${dialog === 'rotate' && html`<${Rotate} known=${key} onClose=${close}
+            onDone=${(made) => { setDialog(null); setCreated(made); }} />`}
         ${created && html`<${ShownOnce} title="The new secret of “${key.name}”" created=${created} places=${places}
             onStored=${() => { setCreated(null); done('The key has a new secret.')(); }} />`}`;
 }
 
 function State({ known }) {
     if (known.status === 'disabled') {
-        return html`<div class="banner banner-warn"><${Icon} name="warning" /><p>Disabled <${When} at=${known.disabled_at} />: callers who show
+        return html`<div class="banner banner-warn"><${Icon} name="warning" /><p>Disabled <${When}
+            at=${known.disabled_at} />: callers who show
             it are refused. ${known.disabled_reason && html`Reason: <q>${known.disabled_reason}</q>`}</p></div>`;
     }
-    if (known.status === 'revoked') return html`<div class="banner banner-bad"><${Icon} name="warning" /><p>Revoked for good. It stays on record.</p></div>`;
-    if (known.status === 'expired') return html`<div class="banner banner-bad"><${Icon} name="warning" /><p>Expired <${When} at=${known.expires_at} />. Edit it to
+    if (known.status === 'revoked') return html`<div class="banner banner-bad"><${Icon} name="warning" />
+        <p>Revoked for good. It stays on record.</p></div>`;
+    if (known.status === 'expired') return html`<div class="banner banner-bad"><${Icon} name="warning" />
+        <p>Expired <${When} at=${known.expires_at} />. Edit it to
         give it another end.</p></div>`;
     return null;
 }
@@ -129,7 +143,8 @@ function Use({ usage }) {
     const items = usage.data?.items ?? [];
     const today = new Date();
     const days = Array.from({ length: DAYS }, (_, index) => {
-        const at = new Date(Date.UTC(today.getUTCFullYear(), today.getUTCMonth(), today.getUTCDate() - DAYS + 1 + index)).toISOString().slice(0, 10);
+        const at = new Date(Date.UTC(today.getUTCFullYear(), today.getUTCMonth(),
+            today.getUTCDate() - DAYS + 1 + index)).toISOString().slice(0, 10);
         const of = items.filter((item) => item.day.slice(0, 10) === at);
         return { day: at, admitted: sum(of, 'admitted'), refused: sum(of, 'refused') };
     });
@@ -137,16 +152,25 @@ function Use({ usage }) {
         const of = items.filter((item) => item.endpoint === name);
         return { name, admitted: sum(of, 'admitted'), refused: sum(of, 'refused') };
     }).sort((one, other) => other.admitted + other.refused - one.admitted - one.refused);
-    return html`<${Card} title="Use" about=${`The last ${DAYS} days: ${whole(sum(days, 'admitted'))} requests admitted, ${whole(sum(days, 'refused'))} refused.`}>
-        ${items.length === 0 ? html`<p class="faint">${usage.isLoading ? 'Loading…' : 'Not used yet. What it is used for shows here within a few seconds.'}</p>` : html`
+    return html`<${Card} title="Use"
+        about=${`The last ${DAYS} days: ${whole(sum(days, 'admitted'))} requests admitted, ${whole(sum(days,
+        'refused'))} refused.`}>
+        ${items.length === 0 ? html`<p class="faint">
+            ${usage.isLoading ? 'Loading…' : 'Not used yet. What it is used for shows here within a few seconds.'}</p>`
+            : html`
             <${DayBars} days=${days} />
             <div class="grid-two use-below">
-                <div><h3>By endpoint</h3><${Shares} items=${endpoints.map(({ name, admitted, refused }) => [name, admitted + refused])} /></div>
-                <details><summary>As a table</summary><div class="chart-table" tabindex="0" role="region" aria-label="Use by day and endpoint"><table>
+                <div><h3>By endpoint</h3><${Shares}
+                    items=${endpoints.map(({ name, admitted, refused }) => [name, admitted + refused])} /></div>
+                <details><summary>As a table</summary><div class="chart-table" tabindex="0" role="region"
+                    aria-label="Use by day and endpoint"><table>
                     <caption class="unseen">Use by day and endpoint</caption>
-                    <thead><tr><th scope="col">Day</th><th scope="col">Endpoint</th><th scope="col" class="number">Admitted</th><th scope="col" class="number">Refused</th></tr></thead>
-                    <tbody>${[...items].reverse().map((item) => html`<tr><th scope="row">${item.day.slice(0, 10)}</th><td>${item.endpoint}</td>
-                        <td class="number">${whole(item.admitted)}</td><td class="number">${whole(item.refused)}</td></tr>`)}</tbody>
+                    <thead><tr><th scope="col">Day</th><th scope="col">Endpoint</th><th scope="col"
+                        class="number">Admitted</th><th scope="col" class="number">Refused</th></tr></thead>
+                    <tbody>${[...items].reverse().map((item) =>
+                        html`<tr><th scope="row">${item.day.slice(0, 10)}</th><td>${item.endpoint}</td>
+                        <td class="number">${whole(item.admitted)}</td><td class="number">${whole(item.refused)}</td>
+                            </tr>`)}</tbody>
                 </table></div></details>
             </div>`}
     <//>`;
@@ -156,28 +180,38 @@ const sum = (items, name) => items.reduce((all, item) => all + item[name], 0);
 
 function Secrets({ known, canChange, onFinish, onUndo }) {
     const { rotation } = known;
-    return html`<${Card} title="Secrets" about="What callers show. A rotation adds one and gives the old one an end; only digests are kept."
+    return html`<${Card} title="Secrets"
+        about="What callers show. A rotation adds one and gives the old one an end; only digests are kept."
         actions=${rotation && canChange && html`
             <button class="button" onClick=${() => onUndo(false)}>Take the rotation back</button>
             <button class="button" onClick=${() => onFinish(rotation.old_still_used)}>Finish it now</button>`}>
-        ${rotation && html`<div class="banner ${rotation.old_still_used ? 'banner-warn' : ''}"><${Icon} name="rotate" /><p>
+        ${rotation && html`<div class="banner ${rotation.old_still_used ? 'banner-warn' : ''}"><${Icon} name="rotate" />
+            <p>
             ${rotation.is_pending ? 'Nobody has used the new secret yet. ' : rotation.old_still_used
-                ? 'Somebody still uses the old secret: see who below, before it ends. ' : 'Nobody has used the old secret since the rotation. '}
-            ${rotation.ends_at ? html`The old one ends <${Ends} at=${rotation.ends_at} />.` : 'The old one ends some time after the new one is first used.'}</p></div>`}
-        <${Scroll} label="Secrets of this key"><table class="plain"><caption class="unseen">Secrets of this key</caption>
-            <thead><tr><th scope="col">Secret</th><th scope="col">State</th><th scope="col">Made</th><th scope="col">Good until</th><th scope="col">Last used</th>
+                ? 'Somebody still uses the old secret: see who below, before it ends. '
+                    : 'Nobody has used the old secret since the rotation. '}
+            ${rotation.ends_at ? html`The old one ends <${Ends} at=${rotation.ends_at} />.`
+                : 'The old one ends some time after the new one is first used.'}</p></div>`}
+        <${Scroll} label="Secrets of this key"><table class="plain"><caption
+            class="unseen">Secrets of this key</caption>
+            <thead><tr><th scope="col">Secret</th><th scope="col">State</th><th scope="col">Made</th><th
+                scope="col">Good until</th><th scope="col">Last used</th>
                 <th scope="col">From</th><th scope="col">For</th></tr></thead>
             <tbody>${known.secrets.map((secret) => html`<tr key=${secret.created_at + secret.masked}>
-                <th scope="row"><code>${secret.masked}</code></th><td><${Badge} word=${secret.state} /></td><td><${When} at=${secret.created_at} /></td>
+                <th scope="row"><code>${secret.masked}</code></th><td><${Badge} word=${secret.state} /></td><td><${When}
+                    at=${secret.created_at} /></td>
                 <td><${Ends} at=${secret.valid_until} none="the key ends" /></td>
-                <td><${When} at=${secret.last_use?.at} none="never" /></td><td>${secret.last_use?.address ?? '–'}</td><td>${secret.last_use?.endpoint ?? '–'}</td>
+                <td><${When} at=${secret.last_use?.at} none="never" /></td><td>${secret.last_use?.address ?? '–'}</td>
+                    <td>${secret.last_use?.endpoint ?? '–'}</td>
             </tr>`)}</tbody></table><//>
     <//>`;
 }
 
 function lines(key, path) {
     return [
-        { title: 'Show it', command: command('keys show', [key.id], { days: `${DAYS}d` }), curl: `${curl('GET', path)}\n${curl('GET', `${path}/usage`, { query: { days: DAYS } })}` },
-        { title: 'What was done to it', command: command('audit', [], { target: key.id }), curl: curl('GET', '/v1/audit', { query: { target: key.id } }) },
+        { title: 'Show it', command: command('keys show', [key.id], { days: `${DAYS}d` }),
+            curl: `${curl('GET', path)}\n${curl('GET', `${path}/usage`, { query: { days: DAYS } })}` },
+        { title: 'What was done to it', command: command('audit', [], { target: key.id }),
+            curl: curl('GET', '/v1/audit', { query: { target: key.id } }) },
     ];
 }

@@ -59,7 +59,8 @@ export function Rotate({ known, onClose, onDone }) {
     return html`<${Act} title="Rotate “${known.name}”" verb="Make the new secret" ...${{ onClose, onDone }}
         isReady=${Number.isFinite(seconds) && seconds >= 0}
         act=${async () => (await ask('POST', path, { body, once })).data}
-        lines=${() => [{ command: command('keys rotate', [known.id], { grace: `${seconds}s`, pending: isPending }), curl: curl('POST', path, { body }) }]}>
+        lines=${() => [{ command: command('keys rotate', [known.id], { grace: `${seconds}s`, pending: isPending }),
+            curl: curl('POST', path, { body }) }]}>
         <p>The key keeps its id, its rights and its history; only what callers show changes. The new secret is shown once.</p>
         <${Choice} label="How long is the old secret good?" isSmall=${true} value=${grace} onInput=${setGrace}
             options=${GRACES.map(([value, label]) => ({ value, label }))} />
@@ -81,9 +82,11 @@ export function Disable({ known, onClose, onDone }) {
     const body = reason ? { reason } : {};
     return html`<${Act} title="Disable “${known.name}”" verb="Disable" kind="danger" ...${{ onClose, onDone }}
         act=${async () => (await ask('POST', path, { body })).data}
-        lines=${() => [{ command: command('keys disable', [known.id], { reason }), curl: curl('POST', path, { body }) }]}>${(error) => html`
+        lines=${() => [{ command: command('keys disable', [known.id], { reason }),
+            curl: curl('POST', path, { body }) }]}>${(error) => html`
         <p>The next request with this key is refused, and what it has open is cut. You can enable it again at any time.</p>
-        <${AreaField} label="Reason" isOptional=${true} value=${reason} onInput=${setReason} error=${error?.of?.('/reason')}
+        <${AreaField} label="Reason" isOptional=${true} value=${reason} onInput=${setReason}
+            error=${error?.of?.('/reason')}
             hint="For the audit log, and for whoever wonders why it is refused." />`}
     <//>`;
 }
@@ -92,20 +95,24 @@ export function Disable({ known, onClose, onDone }) {
 export function DisableMany({ keys, onClose, onDone }) {
     const [reason, setReason] = useState('');
     const body = { ids: keys.map((key) => key.id), ...(reason && { reason }) };
-    return html`<${Act} title="Disable ${count(keys.length, 'key')}" verb="Disable ${count(keys.length, 'key')}" kind="danger" onClose=${onClose}
+    return html`<${Act} title="Disable ${count(keys.length, 'key')}" verb="Disable ${count(keys.length, 'key')}"
+        kind="danger" onClose=${onClose}
         act=${async () => (await ask('POST', '/v1/disable', { body })).data}
         onDone=${(report) => { tell(doneWith(report), report.refused > 0 ? 'bad' : 'good'); onDone(); }}
-        lines=${() => [{ command: keys.map((key) => command('keys disable', [key.id], { reason })).join('\n'), curl: curl('POST', '/v1/disable', { body }) }]}>
+        lines=${() => [{ command: keys.map((key) => command('keys disable', [key.id], { reason })).join('\n'),
+            curl: curl('POST', '/v1/disable', { body }) }]}>
         <p>The next request with any of them is refused. You can enable each again at any time.</p>
         <ul class="short-list">${keys.slice(0, 12).map((key) => html`<li>${key.name} <code>${key.masked}</code></li>`)}
             ${keys.length > 12 && html`<li>and ${keys.length - 12} more</li>`}</ul>
-        <${AreaField} label="Reason" isOptional=${true} value=${reason} onInput=${setReason} hint="For the audit log." />
+        <${AreaField} label="Reason" isOptional=${true} value=${reason} onInput=${setReason}
+            hint="For the audit log." />
     <//>`;
 }
 
 function doneWith({ disabled, refused, results }) {
     const first = results.find((result) => result.detail);
-    return `${count(disabled, 'key')} disabled.${refused > 0 ? ` ${count(refused, 'key')} could not be: ${first?.detail}` : ''}`;
+    return `${count(disabled, 'key')} disabled.${refused > 0
+        ? ` ${count(refused, 'key')} could not be: ${first?.detail}` : ''}`;
 }
 
 /** Takes a key out of force for good; its name is typed, so that it is the right one. */
@@ -118,14 +125,17 @@ export function Revoke({ known, goesWithClient, onClose, onDone }) {
     const isRecent = known.last_used_at && Date.now() - new Date(known.last_used_at) < day;
     return html`<${Act} title="Revoke “${known.name}”" verb="Revoke for good" kind="danger" ...${{ onClose, onDone }}
         isReady=${typed === known.name} act=${async () => (await ask('DELETE', path, { query })).data}
-        lines=${() => [{ command: command('keys revoke', [known.id], { reason }), curl: curl('DELETE', path, { query }) }]}>
+        lines=${() => [{ command: command('keys revoke', [known.id], { reason }),
+            curl: curl('DELETE', path, { query }) }]}>
         <p>The key is refused from the next request on, and what it has open is cut. <strong>This cannot be undone</strong>; replace
             the key in the programs that use it first.</p>
         ${isRecent && html`<div class="banner banner-warn"><${Icon} name="warning" /><p>It is in use: last seen
             <${When} at=${known.last_used_at} />. To see who still needs it, disable it first.</p></div>`}
-        ${goesWithClient && html`<div class="banner banner-warn"><${Icon} name="machine" /><p>It is the last key of a machine: the client
+        ${goesWithClient && html`<div class="banner banner-warn"><${Icon} name="machine" />
+            <p>It is the last key of a machine: the client
             <strong> ${known.client_name}</strong> is removed with it.</p></div>`}
-        <${TextField} label=${html`Type <strong class="mono">${known.name}</strong> to confirm`} value=${typed} onInput=${setTyped} autofocus />
+        <${TextField} label=${html`Type <strong class="mono">${known.name}</strong> to confirm`} value=${typed}
+            onInput=${setTyped} autofocus />
         <${TextField} label="Reason" isOptional=${true} value=${reason} onInput=${setReason} />
     <//>`;
 }
@@ -151,24 +161,32 @@ export function ShownOnce({ title, created, places, origin, onStored }) {
     const variable = `${(key.name.match(/[a-z0-9]+/gi) ?? ['api']).join('_').toUpperCase()}_KEY`;
     return html`<${Dialog} title=${title} size="wide" mustBeAnswered=${true}>
         <div class="stack">
-            ${secret ? html`<div class="banner banner-warn"><${Icon} name="warning" /><p><strong>Copy this key now and keep it in a safe
-                place.</strong> It is shown this once: keygate keeps only a digest of it. If it is lost, make another.</p></div>
+            ${secret ? html`<div class="banner banner-warn"><${Icon} name="warning" /><p>
+                <strong>Copy this key now and keep it in a safe
+                place.</strong> It is shown this once: keygate keeps only a digest of it. If it is lost, make another.</p>
+                    </div>
             <div class="secret"><output class="secret-text" aria-label="The new key">${secret}</output>
                 <${Copy} text=${secret} label="Copy key" kind="button-primary" /></div>
             <details class="use"><summary>How to use it</summary>
                 <div class="segments" role="group" aria-label="Where the key stands">
-                    ${all.map((one, index) => html`<button class="segment" aria-pressed=${index === place ? 'true' : 'false'}
-                        onClick=${() => setPlace(index)}>${one.kind === 'bearer' ? 'Authorization: Bearer' : one.name}</button>`)}
+                    ${all.map((one, index) => html`<button class="segment"
+                        aria-pressed=${index === place ? 'true' : 'false'}
+                        onClick=${() => setPlace(index)}>
+                            ${one.kind === 'bearer' ? 'Authorization: Bearer' : one.name}</button>`)}
                 </div>
-                <${Code} text=${`${PLACES[kind]?.(name, '$' + variable).replaceAll("'", '"')}${origin ?? 'https://your-gateway'}/`} />
+                <${Code} text=${`${PLACES[kind]?.(name, '$' + variable).replaceAll("'",
+                    '"')}${origin ?? 'https://your-gateway'}/`} />
                 <p class="field-label">In an .env file</p>
                 <${Code} text=${`${variable}=${secret}`} label="Copy the line of the .env file, with the key" />
             </details>`
-            : html`<div class="banner"><${Icon} name="check" /><p>The key you chose is in force. It is not shown again.</p></div>`}
-            ${warnings?.map((warning) => html`<div class="banner banner-warn"><${Icon} name="warning" /><p><${Marked} text=${warning.detail} /></p></div>`)}
+            : html`<div class="banner"><${Icon} name="check" />
+                <p>The key you chose is in force. It is not shown again.</p></div>`}
+            ${warnings?.map((warning) => html`<div class="banner banner-warn"><${Icon} name="warning" /><p><${Marked}
+                text=${warning.detail} /></p></div>`)}
             ${secret && html`<${Tick} label="I have stored it" value=${isStored} onInput=${setIsStored} />`}
             <div class="form-foot"><span class="push" />
-                <button class="button button-primary" disabled=${!!secret && !isStored} onClick=${onStored}>Done</button></div>
+                <button class="button button-primary" disabled=${!!secret && !isStored}
+                    onClick=${onStored}>Done</button></div>
         </div>
     <//>`;
 }

@@ -1,9 +1,9 @@
 /**
  * Making a key: what for, whose, what it may do, until when. What comes of it is shown once.
  *
- * A key belongs to a client. One that exists is chosen by its id; one that does not is made with the key, so that nobody has
- * to leave this form. "You" and "Machine" say who answers for a client made here: a machine goes with its last key, and the
- * keys of a person are switched off when that person leaves.
+ * A key belongs to a client. One that exists is chosen by its id; one that does not is made with the key, so that
+ * nobody has to leave this form. "You" and "Machine" say who answers for a client made here: a machine goes with its
+ * last key, and the keys of a person are switched off when that person leaves.
  */
 import { html, useEffect, useRef, useState } from '../html.js';
 import { ask, onceWord } from '../api.js';
@@ -23,7 +23,8 @@ import { Empty } from '../parts/state.js';
 import { ShownOnce } from './key_dialogs.js';
 
 const ENDS = [['30', '30 days'], ['90', '90 days'], ['365', '1 year'], ['date', 'On a date'], ['never', 'Never']];
-const slug = (text) => text.toLowerCase().normalize('NFKD').replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 48);
+const slug = (text) => text.toLowerCase().normalize('NFKD').replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0,
+    48);
 const list = (text) => text.split(/[\s,]+/).filter(Boolean);
 
 /** When a key ends, for a choice and a date. */
@@ -37,15 +38,19 @@ export function endOf(choice, date) {
 export function EndField({ choice, date, onChoice, onDate, error, options = ENDS }) {
     const end = endOf(choice, date);
     return html`<${Choice} label="Expires" isSmall=${true} value=${choice} onInput=${onChoice} error=${error}
-            hint=${choice === 'never' ? 'A key without an end is good until somebody thinks of it.' : end && choice !== 'date' ? `On ${day(end)}.` : ''}
+            hint=${choice === 'never' ? 'A key without an end is good until somebody thinks of it.' : end
+                && choice !== 'date' ? `On ${day(end)}.` : ''}
             options=${options.map(([value, label]) => ({ value, label }))} />
-        ${choice === 'date' && html`<${TextField} label="Expires at" type="datetime-local" value=${date} onInput=${onDate} />`}`;
+        ${choice === 'date' && html`<${TextField} label="Expires at" type="datetime-local" value=${date}
+            onInput=${onDate} />`}`;
 }
 
 function start(query) {
     return {
-        name: '', description: '', owner: query.client ? 'client' : 'you', client: query.client ?? '', clientType: '', tenant: '',
-        type: query.type === 'publishable' ? 'publishable' : 'secret', environment: '', permissions: 'all', ends: '90', date: '',
+        name: '', description: '', owner: query.client ? 'client' : 'you', client: query.client ?? '', clientType: '',
+            tenant: '',
+        type: query.type === 'publishable' ? 'publishable' : 'secret', environment: '', permissions: 'all', ends: '90',
+            date: '',
         notBefore: '', networks: '', origins: '', isActive: true, isOwn: false, secret: '',
     };
 }
@@ -54,7 +59,8 @@ function bodyOf(form, clientId, isNewClient) {
     const owner = form.owner === 'you' ? { kind: 'user', id: session.value.token_name }
         : form.owner === 'machine' ? { kind: 'machine', id: clientId } : undefined;
     const client = isNewClient
-        ? { id: clientId, client_type: form.clientType, ...(form.tenant && { tenant: form.tenant }), ...(owner && { owner }) }
+        ? { id: clientId, client_type: form.clientType, ...(form.tenant && { tenant: form.tenant }),
+            ...(owner && { owner }) }
         : clientId;
     const isSecret = form.type === 'secret';
     return {
@@ -78,9 +84,12 @@ function lines(body) {
     const isNew = typeof client === 'object';
     const id = isNew ? client.id : client;
     const create = command('keys create', [body.name || 'NAME'], {
-        client: id || 'ID', 'client-type': isNew && !client.owner && client.client_type, tenant: isNew && !client.owner && client.tenant,
-        description: body.description, type: body.type, environment: body.environment, expires: body.expires_at?.slice(0, 19).concat('Z'),
-        'not-before': body.not_before, permissions: permissionsWord(body.permissions), network: body.networks, origin: body.origins,
+        client: id || 'ID', 'client-type': isNew && !client.owner && client.client_type, tenant: isNew && !client.owner
+            && client.tenant,
+        description: body.description, type: body.type, environment: body.environment,
+            expires: body.expires_at?.slice(0, 19).concat('Z'),
+        'not-before': body.not_before, permissions: permissionsWord(body.permissions), network: body.networks,
+            origin: body.origins,
         disabled: body.active === false, 'secret-stdin': secret !== undefined,
     });
     const owner = isNew && client.owner && command('clients create', [id], {
@@ -96,10 +105,12 @@ function useClient(id) {
     useEffect(() => {
         setState((before) => ({ ...before, known: before.like.find((one) => one.id === id) ?? null, isAsked: !id }));
         const timer = setTimeout(async () => {
-            const { data } = await ask('GET', '/v1/clients', { query: { q: id, limit: 50 } }).catch(() => ({ data: { items: [] } }));
+            const { data } = await ask('GET', '/v1/clients', { query: { q: id, limit: 50 } }).catch(() =>
+                ({ data: { items: [] } }));
             const found = data.items.find((one) => one.id === id);
             // Among very many that are like it, it may stand further down.
-            const asked = !found && data.next_cursor ? await ask('GET', `/v1/clients/${encodeURIComponent(id)}`).catch(() => null) : null;
+            const asked = !found && data.next_cursor
+                ? await ask('GET', `/v1/clients/${encodeURIComponent(id)}`).catch(() => null) : null;
             setState({ known: found ?? asked?.data ?? null, isAsked: true, like: data.items });
         }, 200);
         return () => clearTimeout(timer);
@@ -124,7 +135,8 @@ export function NewKey() {
     const policy = settings?.policy ?? {};
     if (!mayWrite()) {
         return html`<${PageHead} title="Create API key" back=${['#/keys', 'API keys']} />
-            <${Empty} icon="shield" title="Your role may not make keys"><p>Ask somebody whose token has the role developer, or sign in
+            <${Empty} icon="shield" title="Your role may not make keys">
+                <p>Ask somebody whose token has the role developer, or sign in
                 with one.</p><//>`;
     }
     const body = bodyOf(form, clientId, isNewClient);
@@ -155,65 +167,93 @@ export function NewKey() {
         <div class="form-page"><form class="stack form" onSubmit=${submit}>
             <${FormError} error=${error} />
             <${Card} title="What for">
-                <${TextField} label="Name" value=${form.name} onInput=${set('name')} required maxlength="100" error=${what('/name')}
-                    placeholder="nightly export" hint="What it is for, so that in a year somebody still knows. Unique within its tenant." />
-                <${AreaField} label="Description" isOptional=${true} value=${form.description} onInput=${set('description')} maxlength="500"
+                <${TextField} label="Name" value=${form.name} onInput=${set('name')} required maxlength="100"
+                    error=${what('/name')}
+                    placeholder="nightly export"
+                        hint="What it is for, so that in a year somebody still knows. Unique within its tenant." />
+                <${AreaField} label="Description" isOptional=${true} value=${form.description}
+                    onInput=${set('description')} maxlength="500"
                     error=${what('/description')} />
             <//>
             <${Card} title="Whose">
-                <${Choice} label="Owner" value=${form.owner} onInput=${(owner) => setForm({ ...form, owner, client: '' })} options=${[
+                <${Choice} label="Owner" value=${form.owner}
+                    onInput=${(owner) => setForm({ ...form, owner, client: '' })} options=${[
                     { value: 'you', icon: 'person', label: 'You', about: `Tied to ${me}; switched off when you leave` },
-                    { value: 'machine', icon: 'machine', label: 'Machine', about: 'A machine user of its own; goes with its last key' },
+                    { value: 'machine', icon: 'machine', label: 'Machine',
+                        about: 'A machine user of its own; goes with its last key' },
                     { value: 'client', icon: 'clients', label: 'A client', about: 'One that exists, or a new one' },
                 ]} />
-                <${TextField} label="Client" value=${form.client} onInput=${set('client')} placeholder=${clientId} required=${!clientId}
+                <${TextField} label="Client" value=${form.client} onInput=${set('client')} placeholder=${clientId}
+                    required=${!clientId}
                     error=${what('/client') ?? what('/client/id')}
-                    suggestions=${client.like.map((one) => ({ value: one.id, label: `${one.name} · ${one.client_type}` }))}
-                    hint=${client.known ? `${client.known.name} of type ${client.known.client_type}, with ${client.known.keys} keys so far.`
-                        : isNewClient ? 'There is no such client yet: it is made with the key.' : 'The id of a client; type to search.'} />
+                    suggestions=${client.like.map((one) =>
+                        ({ value: one.id, label: `${one.name} · ${one.client_type}` }))}
+                    hint=${client.known
+                        ? `${client.known.name} of type ${client.known.client_type}, with ${client.known.keys} keys so far.`
+                        : isNewClient ? 'There is no such client yet: it is made with the key.'
+                            : 'The id of a client; type to search.'} />
                 ${isNewClient && html`<div class="columns">
                     <${TextField} label="Client type" value=${form.clientType} onInput=${set('clientType')} required
                         suggestions=${known.clientTypes} error=${what('/client/client_type')}
-                        hint=${known.clientTypes.length > 0 ? `Rules name ${known.clientTypes.join(', ')}.` : 'The class of client that rules name.'} />
-                    <${TextField} label="Tenant" isOptional=${true} value=${form.tenant} onInput=${set('tenant')} error=${what('/client/tenant')}
+                        hint=${known.clientTypes.length > 0 ? `Rules name ${known.clientTypes.join(', ')}.`
+                            : 'The class of client that rules name.'} />
+                    <${TextField} label="Tenant" isOptional=${true} value=${form.tenant} onInput=${set('tenant')}
+                        error=${what('/client/tenant')}
                         hint="The customer or project it belongs to." />
                 </div>`}
             <//>
             <${Card} title="Which kind">
                 <${Choice} label="Type" value=${form.type} onInput=${set('type')} error=${what('/type')} options=${[
-                    { value: 'secret', icon: 'shield', label: 'Secret', about: 'For servers. Never in a browser or an app' },
-                    { value: 'publishable', icon: 'key', label: 'Publishable', about: 'May be seen by anybody; reaches only what admits it' },
+                    { value: 'secret', icon: 'shield', label: 'Secret',
+                        about: 'For servers. Never in a browser or an app' },
+                    { value: 'publishable', icon: 'key', label: 'Publishable',
+                        about: 'May be seen by anybody; reaches only what admits it' },
                 ]} />
                 ${known.environments.length > 0
                     ? html`<${SelectField} label="Environment" value=${form.environment} onInput=${set('environment')}
-                        options=${[['', 'The one this gateway serves'], ...known.environments.map((one) => [one, one])]} error=${what('/environment')} />`
-                    : html`<${TextField} label="Environment" isOptional=${true} value=${form.environment} onInput=${set('environment')}
-                        error=${what('/environment')} hint="Where it is good, such as live; the one this gateway serves if empty." />`}
-                ${form.type === 'publishable' && html`<${TextField} label="Web pages" isOptional=${true} value=${form.origins}
+                        options=${[['', 'The one this gateway serves'], ...known.environments.map((one) => [one, one])]}
+                            error=${what('/environment')} />`
+                    : html`<${TextField} label="Environment" isOptional=${true} value=${form.environment}
+                        onInput=${set('environment')}
+                        error=${what('/environment')}
+                            hint="Where it is good, such as live; the one this gateway serves if empty." />`}
+                ${form.type === 'publishable' && html`<${TextField} label="Web pages" isOptional=${true}
+                    value=${form.origins}
                     onInput=${set('origins')} error=${what('/origins')} placeholder="https://shop.example"
                     hint="Only pages of these origins may use it; any page if empty." />`}
             <//>
             ${form.type === 'secret'
-                ? html`<${Card} title="What it may do"><${PermissionsField} value=${form.permissions} onInput=${set('permissions')}
+                ? html`<${Card} title="What it may do"><${PermissionsField} value=${form.permissions}
+                    onInput=${set('permissions')}
                     error=${what('/permissions')} allIsAllowed=${!policy.require_permissions} /><//>`
-                : html`<${Card} title="What it may do"><p class="about">Publishable keys are not restricted one by one: they reach the
+                : html`<${Card} title="What it may do"><p
+                    class="about">Publishable keys are not restricted one by one: they reach the
                     endpoints whose rules admit publishable keys, and no others.</p><//>`}
             <${Card} title="Until when">
-                <${EndField} choice=${form.ends} date=${form.date} onChoice=${set('ends')} onDate=${set('date')} error=${what('/expires_at')}
+                <${EndField} choice=${form.ends} date=${form.date} onChoice=${set('ends')} onDate=${set('date')}
+                    error=${what('/expires_at')}
                     options=${policy.require_expiry ? ENDS.filter(([value]) => value !== 'never') : ENDS} />
-                <details class="more" open=${!!(what('/networks') || what('/not_before') || what('/secret'))}><summary>More</summary>
+                <details class="more" open=${!!(what('/networks') || what('/not_before') || what('/secret'))}>
+                    <summary>More</summary>
                     <div class="stack">
-                        <${Tick} label="Active" value=${form.isActive} onInput=${set('isActive')} about="Otherwise it is refused until it is enabled." />
+                        <${Tick} label="Active" value=${form.isActive} onInput=${set('isActive')}
+                            about="Otherwise it is refused until it is enabled." />
                         <div class="columns">
-                            <${TextField} label="Not before" isOptional=${true} type="datetime-local" value=${form.notBefore}
+                            <${TextField} label="Not before" isOptional=${true} type="datetime-local"
+                                value=${form.notBefore}
                                 onInput=${set('notBefore')} error=${what('/not_before')} />
-                            <${TextField} label="Networks" isOptional=${true} value=${form.networks} onInput=${set('networks')} error=${what('/networks')}
+                            <${TextField} label="Networks" isOptional=${true} value=${form.networks}
+                                onInput=${set('networks')} error=${what('/networks')}
                                 placeholder="10.0.0.0/8" hint="Addresses it may be used from; anywhere if empty." />
                         </div>
-                        <${Choice} label="API key" isSmall=${true} value=${form.isOwn ? 'own' : 'random'} onInput=${(one) => setForm({ ...form, isOwn: one === 'own', secret: '' })}
-                            options=${[{ value: 'random', label: 'Generate at random' }, { value: 'own', label: 'Use my own' }]} />
-                        ${form.isOwn && html`<${TextField} label="The key" type="password" value=${form.secret} onInput=${set('secret')} required
-                            error=${what('/secret')} autocomplete="new-password" hint="Any text without blanks. It is digested and never shown again." />`}
+                        <${Choice} label="API key" isSmall=${true} value=${form.isOwn ? 'own' : 'random'}
+                            onInput=${(one) => setForm({ ...form, isOwn: one === 'own', secret: '' })}
+                            options=${[{ value: 'random', label: 'Generate at random' },
+                                { value: 'own', label: 'Use my own' }]} />
+                        ${form.isOwn && html`<${TextField} label="The key" type="password" value=${form.secret}
+                            onInput=${set('secret')} required
+                            error=${what('/secret')} autocomplete="new-password"
+                                hint="Any text without blanks. It is digested and never shown again." />`}
                     </div>
                 </details>
             <//>
@@ -222,7 +262,8 @@ export function NewKey() {
                 <${Submit} isBusy=${isBusy}><${Icon} name="key" />Create API key<//>
             </div>
         </form>
-        <aside aria-label="The same as a command"><h3>The same as a command</h3><${Code} text=${lines(body)[0].command} label="Copy the command" /></aside></div>
+        <aside aria-label="The same as a command"><h3>The same as a command</h3><${Code} text=${lines(body)[0].command}
+            label="Copy the command" /></aside></div>
         ${created && html`<${ShownOnce} title="“${created.key.name}” is ready" created=${created} places=${known.places}
             onStored=${() => { const { id } = created.key; setCreated(null); go(within('/keys', id)); }} />`}`;
 }

@@ -1,9 +1,9 @@
 /**
  * All keys: found, filtered, ordered, and some of them switched off together.
  *
- * Filters stand in the address, so that a list can be kept and passed on. A key that is pasted to be found is not a filter:
- * it goes in a body, is digested by the server at once, and is gone from the field before the answer comes. What looks like a
- * key is treated so however it got into the field.
+ * Filters stand in the address, so that a list can be kept and passed on. A key that is pasted to be found is not a
+ * filter: it goes in a body, is digested by the server at once, and is gone from the field before the answer comes.
+ * What looks like a key is treated so however it got into the field.
  */
 import { html, useEffect, useRef, useState } from '../html.js';
 import { ask } from '../api.js';
@@ -73,16 +73,20 @@ export function Keys() {
         by,
         // The newest, and what was used last, stand first unless turned round.
         descending: (by === 'created' || by === 'last_used_at') !== (direction === 'down'),
-        onSort: (next) => filter({ order: next === by && direction !== 'down' ? `${next}:down` : next === 'created' ? '' : next }),
+        onSort: (next) => filter({ order: next === by && direction !== 'down' ? `${next}:down` : next === 'created' ? ''
+            : next }),
     };
     return html`
-        <${PageHead} title="API keys" about="Who may call, until when, and what for. A key is shown once, when it is made.">
+        <${PageHead} title="API keys"
+            about="Who may call, until when, and what for. A key is shown once, when it is made.">
             <${ShowAs} make=${() => lines(query)} />
             ${mayWrite() && html`<a class="button button-primary" href=${address('/new-key', { type: query.type })}>
                 <${Icon} name="plus" />Create API key</a>`}
         <//>
-        ${session.value.can_write === false && html`<div class="banner"><${Icon} name="info" /><p>Keys are read from files here.
-            Name a store in <code>gateway.yaml</code> (<code>${'keys: { store: keygate.db }'}</code>) to make and change keys in this
+        ${session.value.can_write === false
+            && html`<div class="banner"><${Icon} name="info" /><p>Keys are read from files here.
+            Name a store in <code>gateway.yaml</code> (<code>
+                ${'keys: { store: keygate.db }'}</code>) to make and change keys in this
             console.</p></div>`}
         <${Filters} query=${query} />
         <${Trouble} error=${list.error} again=${list.reload} />
@@ -93,7 +97,8 @@ export function Keys() {
         </div>`}
         ${list.items.length > 0
             ? html`<${Card} kind="card-flush">
-                <${Table} caption="API keys" id=${(key) => key.id} rows=${list.items} columns=${columns(picked, setPicked, list.items)}
+                <${Table} caption="API keys" id=${(key) => key.id} rows=${list.items}
+                    columns=${columns(picked, setPicked, list.items)}
                     sort=${sort} hasMore=${!!list.next} onEnd=${list.more} tall=${228} />
                 <p class="table-foot" role="status">${list.isLoading ? 'Loading…' : list.next
                     ? `${whole(list.items.length)} shown; scroll for more` : count(list.items.length, 'key')}</p>
@@ -105,11 +110,13 @@ export function Keys() {
 }
 
 const Nothing = ({ isFiltered }) => (isFiltered
-    ? html`<${Empty} icon="search" title="No key matches" action=${html`<a class="button" href="#/keys">Show all keys</a>`}>
+    ? html`<${Empty} icon="search" title="No key matches"
+        action=${html`<a class="button" href="#/keys">Show all keys</a>`}>
         <p>Search finds words at the beginning of a name, description, id or client, and the last four characters of a key. Revoked
             keys are shown only when the status asks for them.</p><//>`
     : html`<${Empty} icon="key" title="There are no keys yet"
-        action=${mayWrite() && html`<a class="button button-primary" href="#/new-key"><${Icon} name="plus" />Create API key</a>`}>
+        action=${mayWrite() && html`<a class="button button-primary" href="#/new-key"><${Icon}
+            name="plus" />Create API key</a>`}>
         <p>Callers need one to get past keygate. Make a key for each program that calls, so that each can be seen, limited and
             taken away by itself.</p><//>`);
 
@@ -123,9 +130,11 @@ function columns(picked, setPicked, rows) {
     };
     const all = rows.filter(isChangeable);
     const pick = {
-        label: 'Choose', kind: 'pick', unlabelled: true,
-        head: html`<input type="checkbox" aria-label="Choose all that are shown" checked=${all.length > 0 && picked.size >= all.length}
-            onChange=${(event) => setPicked(event.target.checked ? new Map(all.map((key) => [key.id, key])) : new Map())} />`,
+        label: 'Choose', kind: 'pick', width: '36px', unlabelled: true,
+        head: html`<input type="checkbox" aria-label="Choose all that are shown"
+            checked=${all.length > 0 && picked.size >= all.length}
+            onChange=${(event) => setPicked(event.target.checked ? new Map(all.map((key) => [key.id, key]))
+                : new Map())} />`,
         show: (key) => html`<input type="checkbox" aria-label="Choose ${key.name}" checked=${picked.has(key.id)}
             disabled=${!isChangeable(key)} onChange=${(event) => turn(key, event.target.checked)} />`,
     };
@@ -134,20 +143,23 @@ function columns(picked, setPicked, rows) {
         { label: 'Name', sort: 'name', isHead: true, kind: 'wide', show: (key) => html`
             <a class="row-link" href=${address(within('/keys', key.id))}>${key.name}</a>
             <span class="under" title=${key.description ?? ''}>${key.description || key.id}</span>` },
-        { label: 'Key', show: (key) => html`<${Copied} text=${key.masked} copies=${key.visible_key ?? key.masked}
+        { label: 'Key', width: '152px', show: (key) => html`<${Copied} text=${key.masked} copies=${key.visible_key ?? key.masked}
             label=${key.visible_key ? 'Copy the key' : 'Copy what is shown of the key'} />` },
-        { label: 'Client', kind: 'medium', show: (key) => html`<a href=${address(within('/clients', key.client))}>${key.client_name || key.client}</a>
+        { label: 'Client', kind: 'medium', width: '15%', show: (key) =>
+            html`<a href=${address(within('/clients', key.client))}>${key.client_name || key.client}</a>
             <span class="under">${key.client_type}</span>` },
-        { label: 'Type', show: (key) => html`<span>${title(key.type)}</span>
+        { label: 'Type', width: '104px', show: (key) => html`<span>${title(key.type)}</span>
             <span class="under">${key.environment ?? 'any environment'}</span>` },
-        { label: 'Status', show: (key) => html`<${Badge} word=${key.status} />
+        { label: 'Status', width: '124px', show: (key) => html`<${Badge} word=${key.status} />
             ${key.rotation && html`<span class="under">${key.rotation.is_pending ? 'new secret unused'
                 : key.rotation.old_still_used ? 'old secret in use' : 'rotating'}</span>`}` },
-        { label: 'Created', sort: 'created', show: (key) => html`<${When} at=${key.created_at} />` },
-        { label: 'Expires', sort: 'expires_at', show: (key) => html`<${Ends} at=${key.expires_at} />` },
-        { label: 'Last used', sort: 'last_used_at', show: (key) => html`<${When} at=${key.last_used_at} none="never" />` },
-        { label: 'Use', kind: 'use', show: (key) => html`${key.usage
-            && html`<${Spark} values=${key.usage.admitted.map((admitted, index) => admitted + key.usage.refused[index])} />`}` },
+        { label: 'Created', sort: 'created', kind: 'spare', width: '100px', show: (key) => html`<${When} at=${key.created_at} />` },
+        { label: 'Expires', sort: 'expires_at', width: '104px', show: (key) => html`<${Ends} at=${key.expires_at} />` },
+        { label: 'Last used', sort: 'last_used_at', width: '104px', show: (key) =>
+            html`<${When} at=${key.last_used_at} none="never" />` },
+        { label: 'Use', kind: 'use', width: '104px', show: (key) => html`${key.usage
+            && html`<${Spark} values=${key.usage.admitted.map((admitted, index) =>
+                admitted + key.usage.refused[index])} />`}` },
     ].filter(Boolean);
 }
 
@@ -191,27 +203,35 @@ function Filters({ query }) {
         find(pasted);
     };
     const set = (name) => (event) => filter({ [name]: event.target.value });
-    const select = (name, label, options) => html`<select class="input input-small" aria-label=${label} value=${query[name] ?? ''}
+    const select = (name, label, options) =>
+        html`<select class="input input-small" aria-label=${label} value=${query[name] ?? ''}
         onChange=${set(name)}><option value="">${label}: all</option>
-        ${options.map(([value, text]) => html`<option value=${value} selected=${query[name] === value}>${text}</option>`)}</select>`;
+        ${options.map(([value, text]) =>
+            html`<option value=${value} selected=${query[name] === value}>${text}</option>`)}</select>`;
     const others = ['client', 'tenant', 'source'].filter((name) => query[name]);
     return html`<search class="filters">
         <div class="search-field"><${Icon} name="search" />
-            <input class="input" type="search" ref=${field} aria-label="Search keys" placeholder="Search, or paste a key to find it"
-                autocomplete="off" spellcheck=${false} value=${text} onInput=${(event) => change(event.target.value)} onPaste=${paste} />
+            <input class="input" type="search" ref=${field} aria-label="Search keys"
+                placeholder="Search, or paste a key"
+                autocomplete="off" spellcheck=${false} value=${text} onInput=${(event) => change(event.target.value)}
+                    onPaste=${paste} />
         </div>
         <div class="segments" role="group" aria-label="Type of key">
             ${[['', 'All'], ['secret', 'Secret'], ['publishable', 'Publishable']].map(([value, label]) => html`
-                <button class="segment" aria-pressed=${(query.type ?? '') === value ? 'true' : 'false'} onClick=${() => filter({ type: value })}>
+                <button class="segment" aria-pressed=${(query.type ?? '') === value ? 'true' : 'false'}
+                    onClick=${() => filter({ type: value })}>
                     ${label}</button>`)}
         </div>
         ${select('status', 'Status', STATUSES.map((word) => [word, title(words(word))]))}
         ${select('client_type', 'Client type', known.clientTypes.map((word) => [word, word]))}
-        ${known.environments.length > 0 && select('environment', 'Environment', known.environments.map((word) => [word, word]))}
+        ${known.environments.length > 0
+            && select('environment', 'Environment', known.environments.map((word) => [word, word]))}
         ${select('report', 'Report', Object.entries(REPORTS).map(([word, [label]]) => [word, label]))}
         ${others.map((name) => html`<button class="chip" onClick=${() => filter({ [name]: '' })}>
-            ${words(name)}: ${query[name]}<${Icon} name="close" /><span class="unseen">, take this filter away</span></button>`)}
-        ${Object.keys(query).some((name) => name !== 'order') && html`<a class="button button-quiet" href="#/keys">Clear</a>`}
+            ${words(name)}: ${query[name]}<${Icon} name="close" /><span class="unseen">, take this filter away</span>
+                </button>`)}
+        ${Object.keys(query).some((name) => name !== 'order')
+            && html`<a class="button button-quiet" href="#/keys">Clear</a>`}
         <p class="filter-hint" role="status">${hint || (query.type === 'publishable'
             ? 'Publishable keys may stand in web pages and apps. They reach only the endpoints that admit them.'
             : query.type === 'secret' ? 'Secret keys belong on servers, and never into a browser or an app.' : '')}</p>

@@ -1,7 +1,8 @@
 /**
  * Where an admin token is shown once, for a session.
  *
- * The token is in the field until it is sent, and then nowhere on this side: what remains is a cookie that no script reads.
+ * The token is in the field until it is sent, and then nowhere on this side: what remains is a cookie that no script
+ * reads.
  */
 import { html, useEffect, useRef, useState } from '../html.js';
 import { farewell, signIn } from '../session.js';
@@ -36,11 +37,14 @@ export function SignIn() {
         <div class="sign-in-card">
             <img src="mark.svg" alt="" width="44" height="44" />
             <h1>Sign in to keygate</h1>
-            ${farewell.value && !error && html`<div class="banner" role="status"><${Icon} name="info" /><p>${farewell.value}</p></div>`}
+            ${farewell.value && !error && html`<div class="banner" role="status"><${Icon} name="info" /><p>
+                ${farewell.value}</p></div>`}
             <form onSubmit=${submit}>
                 <${FormError} error=${error} />
-                <${Field} label="Admin token">${(attributes) => html`<input class="input mono" type="password" ref=${field} required
-                    name="token" autocomplete="current-password" spellcheck=${false} placeholder="kg_admin_…" ...${attributes} />`}<//>
+                <${Field} label="Admin token">${(attributes) =>
+                    html`<input class="input mono" type="password" ref=${field} required
+                    name="token" autocomplete="current-password" spellcheck=${false} placeholder="kg_admin_…"
+                        ...${attributes} />`}<//>
                 <${Submit} isBusy=${isBusy} kind="primary button-wide">Sign in<//>
             </form>
             <details>

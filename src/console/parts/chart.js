@@ -3,7 +3,8 @@
  *
  * Drawn as SVG with attributes alone: it takes its colours from the style sheet, so that dark and light need no second
  * drawing, and a chart of a few hundred samples needs no library of twenty kilobytes. A drawing says little to a screen
- * reader, so each has its numbers as a table behind a button. The pointer, and the arrow keys, show the values of a moment.
+ * reader, so each has its numbers as a table behind a button. The pointer, and the arrow keys, show the values of a
+ * moment.
  */
 import { html, useState } from '../html.js';
 
@@ -32,7 +33,8 @@ function pieces(values, x, y) {
     return all;
 }
 
-const path = (piece) => piece.map(([x, y], index) => `${index ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}`).join('') + (piece.length === 1 ? 'h1' : '');
+const path = (piece) => piece.map(([x, y], index) =>
+    `${index ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}`).join('') + (piece.length === 1 ? 'h1' : '');
 
 /** `at` are milliseconds; `series` are `{ label, tone, values }`; `format` writes a value. */
 export function Chart({ label, at, series, format }) {
@@ -55,32 +57,42 @@ export function Chart({ label, at, series, format }) {
     const text = (value) => (value === null || value === undefined ? '–' : format(value));
     return html`<figure class="chart">
         <figcaption class="chart-head">
-            <span class="legend">${series.map(({ label: name, tone, values }) => html`<span key=${name} class="legend-item">
-                <span class="legend-mark line-${tone}" aria-hidden="true" />${name}<span class="legend-value">${text(values[shown])}</span></span>`)}</span>
-            <button class="button button-small" aria-pressed=${asTable ? 'true' : 'false'} onClick=${() => setAsTable(!asTable)}>Table</button>
+            <span class="legend">${series.map(({ label: name, tone, values }) =>
+                html`<span key=${name} class="legend-item">
+                <span class="legend-mark line-${tone}" aria-hidden="true" />${name}<span class="legend-value">
+                    ${text(values[shown])}</span></span>`)}</span>
+            <button class="button button-small" aria-pressed=${asTable ? 'true' : 'false'}
+                onClick=${() => setAsTable(!asTable)}>Table</button>
         </figcaption>
         ${asTable ? html`<${Numbers} ...${{ label, at, series, text }} />` : html`
             <div class="chart-place" tabindex="0" role="img" aria-label="${label}. The button Table shows the numbers."
                 onKeyDown=${step} onBlur=${() => setHover(null)}>
-                <div class="chart-scale" aria-hidden="true"><span>${format(top)}</span><span>${format(top / 2)}</span><span>${format(0)}</span></div>
-                <svg viewBox="0 0 ${WIDE} ${HIGH}" preserveAspectRatio="none" aria-hidden="true" onPointerMove=${point} onPointerLeave=${() => setHover(null)}>
-                    ${[0, 0.5, 1].map((part) => html`<line class=${part ? 'grid' : 'axis'} x1="0" x2=${WIDE} y1=${y(top * part)} y2=${y(top * part)} />`)}
+                <div class="chart-scale" aria-hidden="true"><span>${format(top)}</span><span>${format(top / 2)}</span>
+                    <span>${format(0)}</span></div>
+                <svg viewBox="0 0 ${WIDE} ${HIGH}" preserveAspectRatio="none" aria-hidden="true" onPointerMove=${point}
+                    onPointerLeave=${() => setHover(null)}>
+                    ${[0, 0.5, 1].map((part) => html`<line class=${part ? 'grid' : 'axis'} x1="0" x2=${WIDE}
+                        y1=${y(top * part)} y2=${y(top * part)} />`)}
                     ${series.map(({ label: name, tone, values }) => html`<g key=${name} class="line-${tone}">
                         ${pieces(values, x, y).map((piece) => html`
-                            <path class="area" d=${`${path(piece)}V${HIGH - 2}H${piece[0][0].toFixed(1)}Z`} /><path class="line" d=${path(piece)} />`)}
+                            <path class="area" d=${`${path(piece)}V${HIGH - 2}H${piece[0][0].toFixed(1)}Z`} /><path
+                                class="line" d=${path(piece)} />`)}
                     </g>`)}
                     ${hover !== null && html`<line class="cursor" x1=${x(shown)} x2=${x(shown)} y1="0" y2=${HIGH} />`}
                 </svg>
                 <div class="chart-times" aria-hidden="true">${hover === null
-                    ? [0, Math.floor(at.length / 2), at.length - 1].map((index) => html`<span>${at.length > 0 ? TIME.format(at[index]) : ''}</span>`)
+                    ? [0, Math.floor(at.length / 2), at.length - 1].map((index) =>
+                        html`<span>${at.length > 0 ? TIME.format(at[index]) : ''}</span>`)
                     : html`<span /><span class="chart-now">${TIME.format(at[shown])}</span><span />`}</div>
             </div>`}
     </figure>`;
 }
 
-const Numbers = ({ label, at, series, text }) => html`<div class="chart-table" tabindex="0" role="region" aria-label="${label}, as a table"><table class="plain">
+const Numbers = ({ label, at, series, text }) =>
+    html`<div class="chart-table" tabindex="0" role="region" aria-label="${label}, as a table"><table class="plain">
     <caption class="unseen">${label}</caption>
-    <thead><tr><th scope="col">Time</th>${series.map((one) => html`<th scope="col" class="number">${one.label}</th>`)}</tr></thead>
+    <thead><tr><th scope="col">Time</th>
+        ${series.map((one) => html`<th scope="col" class="number">${one.label}</th>`)}</tr></thead>
     <tbody>${at.map((moment, index) => html`<tr key=${moment}><th scope="row">${TIME.format(moment)}</th>
         ${series.map((one) => html`<td class="number">${text(one.values[index])}</td>`)}</tr>`).reverse()}</tbody>
 </table></div>`;

@@ -1,8 +1,8 @@
 /**
  * Copies a text, and says so.
  *
- * Where the browser gives no clipboard (plain HTTP on another machine than this one), the text is selected and the older
- * command is tried; where that fails too, it stays selected, for the keyboard.
+ * Where the browser gives no clipboard (plain HTTP on another machine than this one), the text is selected and the
+ * older command is tried; where that fails too, it stays selected, for the keyboard.
  */
 import { html, useRef, useState } from '../html.js';
 import { Icon } from './icon.js';

@@ -1,8 +1,8 @@
 /**
  * A question that must be answered first.
  *
- * The browser's own `dialog` keeps the focus inside, reads the title out, and gives the focus back to where it came from.
- * Escape closes it, unless it `mustBeAnswered`: a key that is shown once is not lost to a slip of a finger.
+ * The browser's own `dialog` keeps the focus inside, reads the title out, and gives the focus back to where it came
+ * from. Escape closes it, unless it `mustBeAnswered`: a key that is shown once is not lost to a slip of a finger.
  */
 import { html, useEffect, useId, useRef } from '../html.js';
 import { Icon } from './icon.js';
@@ -30,12 +30,14 @@ export function Dialog({ title, onClose, mustBeAnswered = false, size = '', chil
         if (event.key === 'Escape') cancel(event);
     };
     const outside = (event) => event.target === box.current && !mustBeAnswered && onClose();
-    return html`<dialog ref=${box} class="dialog ${size}" aria-labelledby=${name} onCancel=${cancel} onKeyDown=${keydown}
+    return html`<dialog ref=${box} class="dialog ${size}" aria-labelledby=${name} onCancel=${cancel}
+        onKeyDown=${keydown}
         onMouseDown=${outside}>
         <div class="dialog-inside">
             <header class="dialog-head">
                 <h2 id=${name}>${title}</h2>
-                ${!mustBeAnswered && html`<button type="button" class="icon-button" aria-label="Close" onClick=${onClose}>
+                ${!mustBeAnswered && html`<button type="button" class="icon-button" aria-label="Close"
+                    onClick=${onClose}>
                     <${Icon} name="close" /></button>`}
             </header>
             <div class="dialog-body">${children}</div>

@@ -1,8 +1,8 @@
 /**
  * Fields, each with its label, a hint, and what is wrong with it.
  *
- * The label names the control, the hint and the error describe it, and an error is read out when it appears. What is wrong
- * comes from the server, by the JSON pointer of the field; the console judges nothing by itself.
+ * The label names the control, the hint and the error describe it, and an error is read out when it appears. What is
+ * wrong comes from the server, by the JSON pointer of the field; the console judges nothing by itself.
  */
 import { html, useEffect, useId, useRef } from '../html.js';
 import { Icon } from './icon.js';
@@ -13,7 +13,8 @@ export function Field({ label, hint, error, isOptional, children }) {
     const id = useId();
     const described = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(' ') || undefined;
     return html`<div class="field">
-        <label class="field-label" for=${id}>${label}${isOptional && html`<span class="optional">optional</span>`}</label>
+        <label class="field-label" for=${id}>
+            ${label}${isOptional && html`<span class="optional">optional</span>`}</label>
         ${children({ id, 'aria-describedby': described, 'aria-invalid': error ? 'true' : undefined })}
         ${hint && html`<p class="field-hint" id="${id}-hint">${hint}</p>`}
         <${FieldError} id="${id}-error" text=${error} />
@@ -27,7 +28,8 @@ export function TextField({ label, hint, error, isOptional, value, onInput, sugg
     const list = useId();
     return html`<${Field} ...${{ label, hint, error, isOptional }}>${(attributes) => html`
         <input class="input" type="text" autocomplete="off" autocapitalize="off" spellcheck=${false} ...${attributes}
-            value=${value} onInput=${(event) => onInput(event.target.value)} list=${suggestions ? list : undefined} ...${rest} />
+            value=${value} onInput=${(event) => onInput(event.target.value)} list=${suggestions ? list : undefined}
+                ...${rest} />
         ${suggestions && html`<datalist id=${list}>${suggestions.map((one) => typeof one === 'string'
             ? html`<option value=${one} />` : html`<option value=${one.value} label=${one.label} />`)}</datalist>`}`}
     <//>`;
@@ -36,7 +38,8 @@ export function TextField({ label, hint, error, isOptional, value, onInput, sugg
 /** Some lines of text. */
 export const AreaField = ({ label, hint, error, isOptional, value, onInput, ...rest }) => html`
     <${Field} ...${{ label, hint, error, isOptional }}>${(attributes) => html`
-        <textarea class="input" rows="2" ...${attributes} value=${value} onInput=${(event) => onInput(event.target.value)}
+        <textarea class="input" rows="2" ...${attributes} value=${value}
+            onInput=${(event) => onInput(event.target.value)}
             ...${rest} />`}
     <//>`;
 
@@ -83,7 +86,8 @@ export function FormError({ error }) {
         <${Icon} name="warning" />
         <div><strong><${Marked} text=${error.detail ?? error.message} /></strong>
             ${parts.length > 0 && html`<ul>${parts.map((text) => html`<li><${Marked} text=${text} /></li>`)}</ul>`}
-            ${error.required_role && html`<p>Ask somebody whose token has the role ${error.required_role}, or sign in with one.</p>`}
+            ${error.required_role
+                && html`<p>Ask somebody whose token has the role ${error.required_role}, or sign in with one.</p>`}
         </div>
     </div>`;
 }

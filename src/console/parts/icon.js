@@ -1,8 +1,8 @@
 /**
  * Small drawings beside words, 24 units wide, drawn for this console.
  *
- * They are decoration: what one means is always said in words or in the label of its button, so they are hidden from screen
- * readers.
+ * They are decoration: what one means is always said in words or in the label of its button, so they are hidden from
+ * screen readers.
  */
 import { html } from '../html.js';
 

@@ -1,8 +1,8 @@
 /**
  * What all screens share: the title, a line about it, and what can be done.
  *
- * The title takes the focus when a screen is opened, so that a screen reader says where one is and the keyboard goes on from
- * there.
+ * The title takes the focus when a screen is opened, so that a screen reader says where one is and the keyboard goes on
+ * from there.
  */
 import { html, useEffect, useRef } from '../html.js';
 import { route } from '../router.js';

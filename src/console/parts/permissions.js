@@ -1,7 +1,8 @@
 /**
  * What a key or a client may do: everything, reading only, or chosen rights by resource.
  *
- * The rights offered are those that the rules in force ask for; others may be written down, for rules that are still to come.
+ * The rights offered are those that the rules in force ask for; others may be written down, for rules that are still to
+ * come.
  */
 import { html, useId, useState } from '../html.js';
 import { useResource } from '../resource.js';
@@ -29,7 +30,8 @@ export function PermissionsField({ value, onInput, error, whose = 'key', allIsAl
     const offered = new Set(resources.flatMap(({ permissions }) => permissions.map((one) => one.permission)));
     const [written, setWritten] = useState(null);
     const others = written ?? chosen.filter((one) => !offered.has(one)).join(' ');
-    const turn = (permission, isOn) => onInput(isOn ? [...chosen, permission] : chosen.filter((one) => one !== permission));
+    const turn = (permission, isOn) =>
+        onInput(isOn ? [...chosen, permission] : chosen.filter((one) => one !== permission));
     const write = (text) => {
         setWritten(text);
         onInput([...chosen.filter((one) => offered.has(one)), ...text.split(/[\s,]+/).filter(Boolean)]);
@@ -49,12 +51,14 @@ export function PermissionsField({ value, onInput, error, whose = 'key', allIsAl
                 <tbody>${resources.map(({ name: resource, permissions }) => html`<tr key=${resource}>
                     <th scope="row" id="${name}-${resource}">${resource}</th>
                     <td><div class="rights" role="group" aria-labelledby="${name}-${resource}">
-                        ${permissions.map(({ permission, operation, endpoints }) => html`<label class="right" key=${permission} title="asked for by ${endpoints.join(', ')}">
+                        ${permissions.map(({ permission, operation, endpoints }) =>
+                            html`<label class="right" key=${permission} title="asked for by ${endpoints.join(', ')}">
                             <input type="checkbox" checked=${chosen.includes(permission)}
                                 onChange=${(event) => turn(permission, event.target.checked)} />
                             <span>${operation}</span></label>`)}
                     </div></td></tr>`)}</tbody></table>`}
-            <${TextField} label=${resources.length > 0 ? 'Other permissions' : 'Permissions'} isOptional=${resources.length > 0}
+            <${TextField} label=${resources.length > 0 ? 'Other permissions' : 'Permissions'}
+                isOptional=${resources.length > 0}
                 hint="Written as resource.operation, with blanks between; write includes read." value=${others}
                 onInput=${write} placeholder="orders.read invoices.*" />
         </div>`}

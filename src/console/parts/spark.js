@@ -16,7 +16,8 @@ export function Spark({ values, words = 'request' }) {
         <title>${text}</title>
         ${values.map((value, index) => {
             const height = value > 0 ? Math.max(2, (26 * value) / most) : 1;
-            return html`<rect class=${value > 0 ? 'spark-bar' : 'spark-none'} x=${index * width + 0.6} width=${width - 1.2}
+            return html`<rect class=${value > 0 ? 'spark-bar' : 'spark-none'} x=${index * width + 0.6}
+                width=${width - 1.2}
                 y=${28 - height} height=${height} />`;
         })}
     </svg>`;
@@ -29,7 +30,8 @@ export function DayBars({ days }) {
     return html`<div class="day-bars">
         <svg viewBox="0 0 720 150" preserveAspectRatio="none" role="img"
             aria-label="Requests by day, ${day(days[0].day)} to ${day(days.at(-1).day)}; the table below says the same">
-            ${[0.5, 1].map((part) => html`<line class="grid" x1="0" x2="720" y1=${150 - 140 * part} y2=${150 - 140 * part} />`)}
+            ${[0.5, 1].map((part) => html`<line class="grid" x1="0" x2="720" y1=${150 - 140 * part}
+                y2=${150 - 140 * part} />`)}
             <line class="axis" x1="0" x2="720" y1="149.5" y2="149.5" />
             ${days.map(({ day: at, admitted, refused }, index) => {
                 const good = (140 * admitted) / most;
@@ -42,7 +44,8 @@ export function DayBars({ days }) {
                 </g>`;
             })}
         </svg>
-        <div class="day-scale" aria-hidden="true"><span>${day(days[0].day)}</span><span>most: ${whole(most)} a day</span>
+        <div class="day-scale" aria-hidden="true"><span>${day(days[0].day)}</span>
+            <span>most: ${whole(most)} a day</span>
             <span>${day(days.at(-1).day)}</span></div>
     </div>`;
 }
@@ -52,9 +55,11 @@ export function Shares({ items, tone = 'plain' }) {
     const most = Math.max(1, ...items.map(([, value]) => value));
     return html`<ul class="shares">
         ${items.map(([name, value, href]) => html`<li key=${name}>
-            <span class="share-name">${href ? html`<a href=${href}>${name}</a>` : name}</span><span class="share-value">${whole(value)}</span>
+            <span class="share-name">${href ? html`<a href=${href}>${name}</a>` : name}</span><span class="share-value">
+                ${whole(value)}</span>
             <svg class="share-bar share-${tone}" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
-                <rect class="share-all" width="100" height="4" /><rect class="share-part" width=${(100 * value) / most} height="4" />
+                <rect class="share-all" width="100" height="4" /><rect class="share-part" width=${(100 * value) / most}
+                    height="4" />
             </svg>
         </li>`)}
     </ul>`;

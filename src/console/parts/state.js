@@ -9,7 +9,8 @@ import { Icon } from './icon.js';
 
 /** Bars in place of what is on its way. */
 export const Loading = ({ lines = 6 }) => html`<div class="loading" role="status">
-    <span class="unseen">Loading</span>${Array.from({ length: lines }, () => html`<span class="loading-line" aria-hidden="true" />`)}
+    <span class="unseen">Loading</span>
+        ${Array.from({ length: lines }, () => html`<span class="loading-line" aria-hidden="true" />`)}
 </div>`;
 
 /** What failed, with a way to try again. */
@@ -44,7 +45,8 @@ export const Badge = ({ word, tone, children }) => html`
     <span class="badge badge-${tone ?? TONES[word] ?? 'plain'}">${children ?? words(word)}</span>`;
 
 /** Words of the server, in which names stand between backticks. */
-export const Marked = ({ text }) => text?.split(/`([^`]+)`/).map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
+export const Marked = ({ text }) =>
+    text?.split(/`([^`]+)`/).map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
 
 /** A moment, short, with the whole of it in the title. */
 export const When = ({ at, none = '–' }) => (at

@@ -1,10 +1,10 @@
 /**
  * Tables, short ones and those of a million rows.
  *
- * Only the rows near the screen are elements of the page; two spacers stand for the rest, so that the scroll bar is right and
- * scrolling stays smooth. Rows are all of one height, which the style sheet says too. When the end comes near the
- * caller is asked for more. On narrow screens a row becomes a small card, each value with the name of its column; the roles
- * are written out, since some browsers forget them then.
+ * Only the rows near the screen are elements of the page; two spacers stand for the rest, so that the scroll bar is
+ * right and scrolling stays smooth. Rows are all of one height, which the style sheet says too. When the end comes near
+ * the caller is asked for more. On narrow screens a row becomes a small card, each value with the name of its column;
+ * the roles are written out, since some browsers forget them then.
  */
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../html.js';
 import { Icon } from './icon.js';
@@ -50,8 +50,8 @@ function useWindow(body, count, height) {
 }
 
 /**
- * `columns` are `{ label, show(row), sort?, kind?, isHead? }`; `sort` is `{ by, descending, onSort }`; `id(row)` tells rows
- * apart. `tall` and `low` are the heights of a row on narrow and wide screens.
+ * `columns` are `{ label, show(row), sort?, kind?, width?, isHead? }`; `sort` is `{ by, descending, onSort }`; `id(row)` tells
+ * rows apart. `tall` and `low` are the heights of a row on narrow and wide screens.
  */
 export function Table({ caption, columns, rows, id, sort, onEnd, hasMore, low = 56, tall = 150, kind = '' }) {
     const body = useRef(null);
@@ -67,27 +67,29 @@ export function Table({ caption, columns, rows, id, sort, onEnd, hasMore, low = 
             ${columns.map((column) => html`<${Heading} key=${column.label} ...${{ column, sort }} />`)}
         </tr></thead>
         <tbody role="rowgroup" ref=${body}>
-            ${first > 0 && html`<${Spacer} key="above" height=${first * height} span=${columns.length} />`}
-            ${rows.slice(first, last).map((row, index) => html`<tr role="row" key=${id(row)} aria-rowindex=${first + index + 2}
+            ${first > 0 && html`<${Spacer} key="above" height=${first * height} />`}
+            ${rows.slice(first, last).map((row, index) =>
+                html`<tr role="row" key=${id(row)} aria-rowindex=${first + index + 2}
                 style=${isNarrow ? { height: `${tall}px` } : undefined}>
                 ${columns.map((column) => (column.isHead
                     ? html`<th role="rowheader" scope="row" class=${column.kind}>${column.show(row)}</th>`
-                    : html`<td role="cell" class=${column.kind} data-label=${column.unlabelled ? undefined : column.label}>
+                    : html`<td role="cell" class=${column.kind}
+                        data-label=${column.unlabelled ? undefined : column.label}>
                         ${column.show(row)}</td>`))}
             </tr>`)}
-            ${last < rows.length && html`<${Spacer} key="below" height=${(rows.length - last) * height} span=${columns.length} />`}
+            ${last < rows.length && html`<${Spacer} key="below" height=${(rows.length - last) * height} />`}
         </tbody>
     </table></div>`;
 }
 
-const Spacer = ({ height, span }) => html`<tr class="spacer" aria-hidden="true" role="presentation">
-    <td colspan=${span} role="presentation" style=${{ height: `${height}px` }} /></tr>`;
+const Spacer = ({ height }) => html`<tr class="spacer" aria-hidden="true" role="presentation">
+    <td role="presentation" style=${{ height: `${height}px` }} /></tr>`;
 
 function Heading({ column, sort }) {
     const is = sort && column.sort && sort.by === column.sort;
     const order = is ? (sort.descending ? 'descending' : 'ascending') : column.sort ? 'none' : undefined;
     const words = column.head ?? column.label;
-    return html`<th role="columnheader" scope="col" class=${column.kind} aria-sort=${order}>
+    return html`<th role="columnheader" scope="col" class=${column.kind} style=${{ width: column.width }} aria-sort=${order}>
         ${column.sort
             ? html`<button class="sort" onClick=${() => sort.onSort(column.sort)}>${words}
                 ${is && html`<${Icon} name=${sort.descending ? 'down' : 'up'} />`}</button>`

@@ -10,15 +10,20 @@ import { call } from '../gateway.js';
 const MARKUP = `"><img src=x onerror=alert(1)><script>alert(2)</script>\${alert(3)}`;
 
 check('attacks: markup in names, descriptions, reasons and client names is text everywhere', async (here) => {
-    const key = await here.gateway.key(MARKUP, { description: `<svg onload=alert(4)>${MARKUP}`, client: { id: 'evil', name: `<b onmouseover=alert(5)>${MARKUP}`, client_type: 'cms' } });
+    const key = await here.gateway.key(MARKUP,
+        { description: `<svg onload=alert(4)>${MARKUP}`,
+        client: { id: 'evil', name: `<b onmouseover=alert(5)>${MARKUP}`, client_type: 'cms' } });
     await here.gateway.ask('POST', `/v1/keys/${key.id}/disable`, { reason: `<iframe src=javascript:alert(6)>` });
     const page = await visit(here, { role: 'admin' });
-    for (const at of ['/keys?q=onerror', `/keys/${key.id}`, '/clients?q=evil', '/clients/evil', `/audit?target=${key.id}`, `/keys?client=${encodeURIComponent(MARKUP)}`,
-        `/endpoints?name=${encodeURIComponent(MARKUP)}`, `/keys/${encodeURIComponent(MARKUP)}`, `/explain?path=${encodeURIComponent(`/${MARKUP}`)}&as=nobody`, `/${encodeURIComponent(MARKUP)}`]) {
+    for (const at of ['/keys?q=onerror', `/keys/${key.id}`, '/clients?q=evil', '/clients/evil',
+        `/audit?target=${key.id}`, `/keys?client=${encodeURIComponent(MARKUP)}`,
+        `/endpoints?name=${encodeURIComponent(MARKUP)}`, `/keys/${encodeURIComponent(MARKUP)}`,
+            `/explain?path=${encodeURIComponent(`/${MARKUP}`)}&as=nobody`, `/${encodeURIComponent(MARKUP)}`]) {
         await page.go(at);
         await page.getByRole('heading', { level: 1 }).waitFor();
         await page.waitForLoadState('networkidle');
-        assert.equal(await page.locator('main img, main script, main iframe, [onerror], [onload], [onmouseover]').count(), 0, at);
+        assert.equal(await page.locator('main img, main script, main iframe, [onerror], [onload], [onmouseover]').count(),
+            0, at);
     }
     await page.go(`/keys/${key.id}`);
     await page.title1(MARKUP);
@@ -32,7 +37,8 @@ check('attacks: markup in names, descriptions, reasons and client names is text 
 
 check('attacks: a link with a script for an address runs nothing', async (here) => {
     const page = await visit(here, { role: 'admin' });
-    for (const at of ['javascript:alert(1)', '/keys?order=__proto__:down', '/keys?report=constructor', '/clients/..%2f..%2fv1%2fkeys', '/keys/%E0%A4%A']) {
+    for (const at of ['javascript:alert(1)', '/keys?order=__proto__:down', '/keys?report=constructor',
+        '/clients/..%2f..%2fv1%2fkeys', '/keys/%E0%A4%A']) {
         await page.go(at);
         await page.getByRole('heading', { level: 1 }).waitFor();
         await page.waitForLoadState('networkidle');
@@ -41,10 +47,12 @@ check('attacks: a link with a script for an address runs nothing', async (here) 
     await page.settle();
 });
 
-check('attacks: another page can neither change nor read anything with the session, nor frame the console', async (here) => {
+check('attacks: another page can neither change nor read anything with the session, nor frame the console',
+    async (here) => {
     const key = await here.gateway.key('not to be forged');
     const admin = here.gateway.admin;
-    const other = createServer((_, answer) => answer.writeHead(200, { 'content-type': 'text/html' }).end(`<!doctype html><title>other</title>
+    const other = createServer((_, answer) =>
+        answer.writeHead(200, { 'content-type': 'text/html' }).end(`<!doctype html><title>other</title>
         <form id=f method=post enctype="text/plain" action="${admin}/v1/keys/${key.id}/disable"><input name='{"reason":"' value='"}'></form>
         <iframe id=frame src="${admin}/console/"></iframe>`));
     await new Promise((done) => other.listen(0, '127.0.0.1', done));
@@ -54,20 +62,25 @@ check('attacks: another page can neither change nor read anything with the sessi
         const evil = await page.context().newPage();
         await evil.goto(origin);
         const outcomes = await evil.evaluate(async ([to, id]) => {
-            const attempt = (options, path = `/v1/keys/${id}/disable`) => fetch(to + path, { credentials: 'include', ...options })
-                .then((answer) => answer.text().then((text) => `${answer.type} ${answer.status} ${text.length}`), () => 'failed');
+            const attempt = (options, path = `/v1/keys/${id}/disable`) =>
+                fetch(to + path, { credentials: 'include', ...options })
+                .then((answer) => answer.text().then((text) => `${answer.type} ${answer.status} ${text.length}`), () =>
+                    'failed');
             return [
                 await attempt({ method: 'POST', mode: 'no-cors', body: '{}' }),
-                await attempt({ method: 'POST', headers: { 'content-type': 'application/json', 'x-keygate-console': '1' }, body: '{}' }),
+                await attempt({ method: 'POST',
+                    headers: { 'content-type': 'application/json', 'x-keygate-console': '1' }, body: '{}' }),
                 await attempt({ method: 'DELETE' }, `/v1/keys/${id}`),
                 await attempt({ mode: 'no-cors' }, '/v1/keys'),
                 await attempt({}, '/v1/keys'),
             ];
         }, [admin, key.id]);
         for (const outcome of outcomes) assert.match(outcome, /^(failed|opaque 0 0)$/);
-        await Promise.all([evil.waitForURL(/disable$/).catch(() => {}), evil.evaluate(() => document.getElementById('f').submit())]);
+        await Promise.all([evil.waitForURL(/disable$/).catch(() => {}),
+            evil.evaluate(() => document.getElementById('f').submit())]);
         assert.match(await evil.locator('body').innerText(), /cross_site|console|sign|refused|401|403/i);
-        assert.equal((await here.gateway.call('GET', '/orders/1', { 'x-api-key': key.secret })).status, 200, 'it was forged');
+        assert.equal((await here.gateway.call('GET', '/orders/1', { 'x-api-key': key.secret })).status, 200,
+            'it was forged');
         await evil.goto(origin);
         const frame = evil.frames().find((one) => one !== evil.mainFrame());
         assert.equal(await frame.locator('input').count(), 0, 'it can be framed');
@@ -83,7 +96,8 @@ check('attacks: another page can neither change nor read anything with the sessi
 check('attacks: a copied cookie opens nothing without the header of the console', async (here) => {
     const page = await visit(here, { role: 'admin' });
     const cookie = (await page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
-    const ask = async (headers, method = 'GET', path = '/v1/keys') => (await call(here.gateway.admin + path, { method, headers: { cookie, ...headers } })).status;
+    const ask = async (headers, method = 'GET', path = '/v1/keys') =>
+        (await call(here.gateway.admin + path, { method, headers: { cookie, ...headers } })).status;
     assert.notEqual(await ask({}), 200);
     assert.notEqual(await ask({ 'x-keygate-console': '1', 'sec-fetch-site': 'cross-site' }), 200);
     assert.notEqual(await ask({ 'x-keygate-console': '1', 'sec-fetch-site': 'same-site' }), 200);

@@ -19,7 +19,8 @@ check('clients: made, changed, disabled, enabled and removed, with what that doe
     await page.getByRole('link', { name: 'Create API key' }).click();
     assert.equal(await page.getByLabel('Client', { exact: true }).inputValue(), 'partner-1');
     const key = await here.gateway.key('of the partner', { client: 'partner-1' });
-    const is = async (method, status) => assert.equal((await here.gateway.call(method, '/orders', { 'x-api-key': key.secret })).status, status);
+    const is = async (method, status) =>
+        assert.equal((await here.gateway.call(method, '/orders', { 'x-api-key': key.secret })).status, status);
     await page.go('/clients/partner-1');
     await page.getByRole('row', { name: /of the partner/ }).waitFor();
     await is('GET', 200);
@@ -46,7 +47,8 @@ check('clients: made, changed, disabled, enabled and removed, with what that doe
 });
 
 check('clients: a person who leaves is removed, and what was theirs is switched off', async (here) => {
-    const key = await here.gateway.key('of anna', { client: { id: 'anna', client_type: 'cms', owner: { kind: 'user', id: 'anna' } } });
+    const key = await here.gateway.key('of anna',
+        { client: { id: 'anna', client_type: 'cms', owner: { kind: 'user', id: 'anna' } } });
     const page = await visit(here, { role: 'developer', at: '/clients?show=owners' });
     await page.getByRole('button', { name: 'Remove… anna' }).click();
     assert.ok(await page.getByRole('radio', { name: /^Disable/ }).isChecked());

@@ -26,7 +26,9 @@ check('keys: a pasted key is found, and is in no address, storage or history', a
     await page.goBack();
     await page.title1('API keys');
     assert.equal(await field.inputValue(), '');
-    const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, location.href, history.state, document.documentElement.outerHTML]));
+    const kept = await page.evaluate(() =>
+        JSON.stringify([{ ...localStorage }, { ...sessionStorage }, location.href, history.state,
+        document.documentElement.outerHTML]));
     assert.ok(!kept.includes(key.secret));
     assert.ok(!page.asked.join().includes(key.secret), 'it stood in an address');
     await field.fill('mb_live_00000000000000000000000000000000000000');
@@ -37,11 +39,13 @@ check('keys: a pasted key is found, and is in no address, storage or history', a
 });
 
 check('keys: filters and order stand in the address, and outlive a reload', async (here) => {
-    for (const name of ['alpha one', 'alpha two', 'beta one']) await here.gateway.key(name, { description: 'for the filters' });
+    for (const name of ['alpha one', 'alpha two', 'beta one']) await here.gateway.key(name,
+        { description: 'for the filters' });
     await here.gateway.key('alpha pub', { type: 'publishable', client: { id: 'site', client_type: 'browser' } });
     const page = await visit(here, { role: 'viewer', at: '/keys' });
     const names = () => page.getByRole('rowheader').locator('.row-link').allInnerTexts();
-    const are = (list) => until(async () => JSON.stringify(await names()) === JSON.stringify(list), () => `the list is not ${list}`);
+    const are = (list) => until(async () => JSON.stringify(await names()) === JSON.stringify(list), () =>
+        `the list is not ${list}`);
     await page.getByLabel('Search keys').fill('alpha');
     await page.getByRole('button', { name: 'Name' }).click();
     await are(['alpha one', 'alpha pub', 'alpha two']);
@@ -65,7 +69,8 @@ check('keys: filters and order stand in the address, and outlive a reload', asyn
 
 check('keys: what a key is used for shows by day and endpoint, and in the list', async (here) => {
     const key = await here.gateway.key('in use');
-    for (let number = 0; number < 7; number += 1) await here.gateway.call('GET', '/orders/1', { 'x-api-key': key.secret });
+    for (let number = 0; number < 7; number += 1) await here.gateway.call('GET', '/orders/1',
+        { 'x-api-key': key.secret });
     await here.gateway.call('DELETE', '/orders/1', { 'x-api-key': key.secret });
     const page = await visit(here, { role: 'viewer', at: `/keys/${key.id}` });
     await page.seen('7 requests admitted, 1 refused');
@@ -78,7 +83,8 @@ check('keys: what a key is used for shows by day and endpoint, and in the list',
 
 check('keys: rotated with overlap, seen who is not through, finished early; and rotated now', async (here) => {
     const key = await here.gateway.key('to be rotated');
-    const is = async (secret, status) => assert.equal((await here.gateway.call('GET', '/orders/1', { 'x-api-key': secret })).status, status);
+    const is = async (secret, status) =>
+        assert.equal((await here.gateway.call('GET', '/orders/1', { 'x-api-key': secret })).status, status);
     const page = await visit(here, { role: 'developer', at: `/keys/${key.id}` });
     await page.press('Rotate');
     await page.choose('7 days');
@@ -192,7 +198,8 @@ check('keys: what a screen shows as a command, and with curl, does the same', as
     assert.match(await here.gateway.shell(curl.replace('curl', 'curl -s')), /"name": ?"for the shell"/);
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
-    await until(() => page.evaluate(() => document.activeElement.innerText === 'Show as command'), () => 'the focus is lost');
+    await until(() => page.evaluate(() => document.activeElement.innerText === 'Show as command'), () =>
+        'the focus is lost');
     const developer = await visit(here, { role: 'developer', at: '/new-key' });
     await developer.write('Name', "made by the shell's command");
     await developer.getByLabel('Description').fill("it's $(touch never)");
@@ -204,7 +211,8 @@ check('keys: what a screen shows as a command, and with curl, does the same', as
     const line = await developer.getByLabel('The same as a command').locator('pre').innerText();
     await here.gateway.shell(line);
     const [made] = (await here.gateway.ask('GET', '/v1/keys?q=made+by')).json.items;
-    assert.deepEqual([made.name, made.description, made.permissions], ["made by the shell's command", "it's $(touch never)", ['orders.read']]);
+    assert.deepEqual([made.name, made.description, made.permissions],
+        ["made by the shell's command", "it's $(touch never)", ['orders.read']]);
     await page.settle();
     await developer.settle();
 });

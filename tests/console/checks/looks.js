@@ -1,6 +1,6 @@
 /**
- * How it looks, and how it is used without eyes or without a mouse: pictures of each page in both themes and narrow, the
- * rules of axe, the keyboard alone, long lists, and the size of all of it.
+ * How it looks, and how it is used without eyes or without a mouse: pictures of each page in both themes and narrow,
+ * the rules of axe, the keyboard alone, long lists, and the size of all of it.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -19,14 +19,17 @@ async function furnish(gateway) {
     const of = (id, name, client_type, more = {}) => ({ id, name, client_type, ...more });
     const shop = of('web-shop', 'Web shop', 'cms');
     const acme = of('acme', 'Acme Ltd', 'partner', { tenant: 'acme' });
-    const office = of('warehouse', 'Warehouse', 'backoffice', { groups: ['admin'], owner: { kind: 'machine', id: 'warehouse' } });
+    const office = of('warehouse', 'Warehouse', 'backoffice',
+        { groups: ['admin'], owner: { kind: 'machine', id: 'warehouse' } });
     const made = [];
     for (const [name, client, more] of [
         ['Nightly export', acme, { expires_at: soon(5), description: 'Orders of the day, to their warehouse' }],
         ['Shop front', shop, { permissions: ['orders.read'], description: 'Reads orders for the customer area' }],
         ['Price feed', shop, { permissions: 'read_only', expires_at: soon(200) }],
-        ['Stock worker', office, { permissions: ['orders.read', 'orders.write'], expires_at: soon(90), description: 'Books goods in and out' }],
-        ['Event tracker', of('website', 'Website', 'browser'), { type: 'publishable', description: 'In the pages of the shop' }],
+        ['Stock worker', office, { permissions: ['orders.read', 'orders.write'], expires_at: soon(90),
+            description: 'Books goods in and out' }],
+        ['Event tracker', of('website', 'Website', 'browser'),
+            { type: 'publishable', description: 'In the pages of the shop' }],
         ['Partner dashboard', acme, { expires_at: soon(28) }],
         ['Old importer', shop, { description: 'Replaced by the price feed' }],
         ['Returns desk', office, { expires_at: soon(364) }],
@@ -35,7 +38,8 @@ async function furnish(gateway) {
     await gateway.ask('POST', `/v1/keys/${made[3].id}/rotate`, { grace_seconds: 604_800 });
     for (let number = 0; number < 60; number += 1) {
         for (const [index, key] of made.entries()) {
-            if (number % (index + 1) === 0) await gateway.call(index === 4 ? 'POST' : 'GET', index === 4 ? '/events' : index === 0 || index === 5 ? '/projects/acme' : '/orders/17', { 'x-api-key': key.secret });
+            if (number % (index + 1) === 0) await gateway.call(index === 4 ? 'POST' : 'GET', index === 4 ? '/events'
+                : index === 0 || index === 5 ? '/projects/acme' : '/orders/17', { 'x-api-key': key.secret });
         }
         if (number % 9 === 0) await gateway.call('GET', '/orders/17');
         if (number % 14 === 0) await gateway.call('GET', '/orders/17', { 'x-api-key': 'mb_live_unknown' });
@@ -46,15 +50,19 @@ async function furnish(gateway) {
 }
 
 const screens = (key) => ({
-    overview: '/', keys: '/keys', 'new-key': '/new-key', key: `/keys/${key.id}`, clients: '/clients', owners: '/clients?show=owners', client: '/clients/warehouse', endpoints: '/endpoints',
-    access: '/endpoints?show=access', explain: '/explain?method=POST&path=%2Forders&as=client&client=web-shop', audit: '/audit', settings: '/settings', nothing: '/keys?q=nothing+of+this+name', missing: '/no-such-page',
+    overview: '/', keys: '/keys', 'new-key': '/new-key', key: `/keys/${key.id}`, clients: '/clients',
+        owners: '/clients?show=owners', client: '/clients/warehouse', endpoints: '/endpoints',
+    access: '/endpoints?show=access', explain: '/explain?method=POST&path=%2Forders&as=client&client=web-shop',
+        audit: '/audit', settings: '/settings', nothing: '/keys?q=nothing+of+this+name', missing: '/no-such-page',
 });
 
 async function judge(page, what) {
     await page.evaluate(await readFile(AXE, 'utf8'));
     const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
     const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-    assert.deepEqual(grave.map(({ id, nodes }) => `${what}: ${id}: ${nodes.slice(0, 3).map((node) => `${node.html.slice(0, 160)} ${node.any[0]?.message ?? ''}`).join(' | ')}`), []);
+    assert.deepEqual(grave.map(({ id, nodes }) =>
+        `${what}: ${id}: ${nodes.slice(0, 3).map((node) =>
+        `${node.html.slice(0, 160)} ${node.any[0]?.message ?? ''}`).join(' | ')}`), []);
 }
 
 for (const [theme, width] of [['light', 1360], ['dark', 1360], ['light', 390]]) {
@@ -72,15 +80,18 @@ for (const [theme, width] of [['light', 1360], ['dark', 1360], ['light', 390]]) 
             await page.go(at);
             await page.getByRole('heading', { level: 1 }).waitFor();
             await page.waitForLoadState('networkidle');
-            if (name === 'overview') await page.getByRole('button', { name: 'Table' }).first().waitFor({ timeout: 15_000 });
+            if (name === 'overview') await page.getByRole('button',
+                { name: 'Table' }).first().waitFor({ timeout: 15_000 });
             if (name === 'explain') await page.getByRole('heading', { name: /Refused|Admitted/ }).waitFor();
             await judge(page, name);
-            const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+            const wide = await page.evaluate(() =>
+                document.documentElement.scrollWidth - document.documentElement.clientWidth);
             assert.ok(wide <= 0, `${name} is ${wide} pixels too wide`);
-            await page.screenshot({ path: picture(name), fullPage: name !== 'audit' });
+            await page.screenshot({ path: picture(name), fullPage: !['audit', 'keys', 'clients'].includes(name) });
         }
         await page.go(`/keys/${rotating.id}`);
-        for (const [button, name] of [['Rotate', 'rotate'], ['Revoke', 'revoke'], ['Show as command', 'show-as'], ['Edit', 'edit']]) {
+        for (const [button, name] of [['Rotate', 'rotate'], ['Revoke', 'revoke'], ['Show as command', 'show-as'],
+            ['Edit', 'edit']]) {
             await page.press(button);
             await page.getByRole('dialog').waitFor();
             await judge(page, name);
@@ -104,7 +115,8 @@ check('looks: a key is made, rotated and revoked with the keyboard alone', async
     const page = await visit(here, { role: 'developer' });
     const focused = () => page.evaluate(() => {
         const { activeElement: at } = document;
-        return (at.getAttribute('aria-label') ?? (at.labels?.[0]?.innerText || at.innerText || at.name || '')).trim().split('\n')[0];
+        return (at.getAttribute('aria-label') ?? (at.labels?.[0]?.innerText || at.innerText || at.name
+            || '')).trim().split('\n')[0];
     });
     const reach = async (name) => {
         for (let step = 0; step < 60; step += 1) {
@@ -119,7 +131,8 @@ check('looks: a key is made, rotated and revoked with the keyboard alone', async
     assert.ok(await rings(), 'nobody sees where the focus is');
     await page.keyboard.press('Enter');
     await page.title1('API keys');
-    await until(async () => (await focused()) === 'API keys' && (await page.evaluate(() => document.activeElement.tagName)) === 'H1');
+    await until(async () => (await focused()) === 'API keys'
+        && (await page.evaluate(() => document.activeElement.tagName)) === 'H1');
     await reach('Create API key');
     await page.keyboard.press('Enter');
     await page.title1('Create API key');
@@ -136,7 +149,8 @@ check('looks: a key is made, rotated and revoked with the keyboard alone', async
     await dialog.waitFor();
     for (let step = 0; step < 12; step += 1) {
         await page.keyboard.press('Tab');
-        assert.ok(await page.evaluate(() => document.activeElement === document.body || !!document.activeElement.closest('dialog')), 'the focus leaves the dialog');
+        assert.ok(await page.evaluate(() => document.activeElement === document.body
+            || !!document.activeElement.closest('dialog')), 'the focus leaves the dialog');
     }
     await reach('I have stored it');
     await page.keyboard.press('Space');
@@ -158,7 +172,10 @@ check('looks: a key is made, rotated and revoked with the keyboard alone', async
 });
 
 check('looks: a long list is asked for in parts and stays small', async (here) => {
-    const rows = Array.from({ length: 5000 }, (_, number) => JSON.stringify({ name: `import ${number}`, client: 'bulk', client_type: 'cms', digest: `blake3:${number.toString(16).padStart(64, '0')}`, masked: `imp_…${String(number).padStart(4, '0')}` }));
+    const rows = Array.from({ length: 5000 }, (_, number) =>
+        JSON.stringify({ name: `import ${number}`, client: 'bulk', client_type: 'cms',
+        digest: `blake3:${number.toString(16).padStart(64, '0')}`,
+        masked: `imp_…${String(number).padStart(4, '0')}` }));
     await writeFile(path.join(here.gateway.folder, 'bulk.jsonl'), rows.join('\n'));
     await here.gateway.command('keys', 'import', 'bulk.jsonl');
     const page = await visit(here, { role: 'viewer', at: '/keys?client=bulk' });
@@ -167,11 +184,14 @@ check('looks: a long list is asked for in parts and stays small', async (here) =
         await page.mouse.wheel(0, 4000);
         await page.waitForTimeout(30);
     }
-    await until(async () => Number((await page.locator('.table-foot').innerText()).replace(/\D.*$|,/g, '')) >= 500 || (await page.locator('.table-foot').innerText()).startsWith('1,'));
+    await until(async () => Number((await page.locator('.table-foot').innerText()).replace(/\D.*$|,/g, '')) >= 500
+        || (await page.locator('.table-foot').innerText()).startsWith('1,'));
     assert.ok(await page.locator('tbody tr').count() < 90, 'rows pile up');
     const gap = await page.evaluate(() => {
-        const rowsNow = [...document.querySelectorAll('tbody tr:not(.spacer)')].map((row) => row.getBoundingClientRect());
-        return rowsNow[0].top > 0 || rowsNow.at(-1).bottom < Math.min(innerHeight, document.querySelector('table').getBoundingClientRect().bottom) - 2;
+        const rowsNow = [...document.querySelectorAll('tbody tr:not(.spacer)')].map((row) =>
+            row.getBoundingClientRect());
+        return rowsNow[0].top > 0 || rowsNow.at(-1).bottom < Math.min(innerHeight,
+            document.querySelector('table').getBoundingClientRect().bottom) - 2;
     });
     assert.equal(gap, false, 'there is a hole on the screen');
     await page.settle();
@@ -190,7 +210,9 @@ check('looks: all of it is at most 80 KiB', async (here) => {
     await page.reload();
     await page.waitForLoadState('networkidle');
     console.log(`      ${files} files, ${(size / 1024).toFixed(1)} KiB with their headers`);
-    const bodies = await page.evaluate(() => performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation')).reduce((all, one) => all + one.encodedBodySize, 0));
+    const bodies = await page.evaluate(() =>
+        performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation')).reduce((all, one) =>
+        all + one.encodedBodySize, 0));
     console.log(`      ${(bodies / 1024).toFixed(1)} KiB without them`);
     assert.ok(bodies > 30_000 && bodies <= 80 * 1024, `${bodies} bytes`);
     await page.settle();
@@ -198,7 +220,8 @@ check('looks: all of it is at most 80 KiB', async (here) => {
 
 check('looks: what is vendored is what was taken', async () => {
     const folder = path.join(ROOT, 'src/console/vendor');
-    const listed = [...(await readFile(path.join(folder, 'VENDOR.md'), 'utf8')).matchAll(/^\| `([\w.-]+)`.*`([0-9a-f]{64})` \|$/gm)];
+    const listed = [...(await readFile(path.join(folder, 'VENDOR.md'),
+        'utf8')).matchAll(/^\| `([\w.-]+)`.*`([0-9a-f]{64})` \|$/gm)];
     const files = (await readdir(folder)).filter((name) => /\.(js|css)$/.test(name));
     assert.deepEqual(listed.map(([, name]) => name).sort(), files.sort());
     for (const [, name, sum] of listed) {

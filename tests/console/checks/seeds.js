@@ -65,7 +65,8 @@ check('seed 1: a developer goes by Settings, enters a name and an end, and uses 
     await page.settle();
 });
 
-check('seed 2: a key of one\'s own, its client type, switched off and on, used as secret, client-key and cookie', async (here) => {
+check('seed 2: a key of one\'s own, its client type, switched off and on, used as secret, client-key and cookie',
+    async (here) => {
     const page = await visit(here, { role: 'developer', at: '/new-key', expects: ['422'] });
     const own = 'chosen-by-hand-0123456789abcdef';
     await page.write('Name', 'marketplace');
@@ -95,7 +96,8 @@ check('seed 2: a key of one\'s own, its client type, switched off and on, used a
     await page.settle();
 });
 
-check('seed 3: permissions all, read only or restricted; You or a Machine, which goes with its last key', async (here) => {
+check('seed 3: permissions all, read only or restricted; You or a Machine, which goes with its last key',
+    async (here) => {
     const page = await visit(here, { role: 'developer', at: '/new-key' });
     await page.write('Name', 'only orders');
     await page.choose('You');
@@ -133,7 +135,8 @@ check('seed 3: permissions all, read only or restricted; You or a Machine, which
     await page.settle();
 });
 
-check('seed 4: publishable keys have a section of their own, are listed masked, and are taken away at once', async (here) => {
+check('seed 4: publishable keys have a section of their own, are listed masked, and are taken away at once',
+    async (here) => {
     const page = await visit(here, { role: 'developer', at: '/keys' });
     await page.press('Publishable');
     await page.getByRole('link', { name: 'Create API key' }).first().click();
