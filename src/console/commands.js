@@ -27,13 +27,17 @@ export function curl(method, path, { query, body } = {}) {
  * left out.
  */
 export function command(words, positional = [], options = {}) {
-    const parts = ['keygate', ...words.split(' '), ...positional.filter(Boolean).map(quote)];
+    const given = positional.filter(Boolean).map(quote);
+    // What begins with a dash would be taken for an option.
+    const isOdd = positional.some((one) => String(one).startsWith('-'));
+    const parts = ['keygate', ...words.split(' '), ...(isOdd ? [] : given)];
     for (const [name, value] of Object.entries(options)) {
         if (value === undefined || value === null || value === '' || value === false) continue;
         for (const one of Array.isArray(value) ? value : [value]) {
             parts.push(one === true ? `--${name}` : `--${name} ${quote(one)}`);
         }
     }
+    if (isOdd) parts.push('--', ...given);
     return parts.join(' ');
 }
 

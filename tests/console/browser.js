@@ -27,14 +27,17 @@ export async function closeAll() {
 
 /** Answers with a file of the working tree in place of the one in the binary, for whoever works on the console. */
 async function fromTree(route) {
-    const response = await route.fetch();
+    const response = await route.fetch().catch(() => null);
+    // The page may be gone by then.
+    if (!response) return;
     const name = decodeURIComponent(new URL(route.request().url()).pathname.slice('/console/'.length)) || 'index.html';
     const kind = { '.js': 'text/javascript', '.css': 'text/css',
         '.svg': 'image/svg+xml' }[path.extname(name)] ?? 'text/html';
     const headers = { ...response.headers(), 'content-type': kind };
     delete headers['content-encoding'];
     delete headers['content-length'];
-    await route.fulfill({ status: 200, headers, body: await readFile(path.join(ROOT, 'src/console', name)) });
+    const body = await readFile(path.join(ROOT, 'src/console', name));
+    await route.fulfill({ status: 200, headers, body }).catch(() => {});
 }
 
 /**

@@ -71,6 +71,7 @@ export class Gateway {
         gateway.folder = await mkdtemp(path.join(tmpdir(), 'keygate-console-'));
         await gateway.configure(CONFIGURATION);
         gateway.process = spawn(BINARY, ['run'], { cwd: gateway.folder, env: gateway.environment() });
+        process.once('exit', () => gateway.process.kill());
         gateway.log = '';
         gateway.process.stdout.on('data', (text) => (gateway.log += text));
         gateway.process.stderr.on('data', (text) => (gateway.log += text));

@@ -37,7 +37,7 @@ export function EditKey({ known, etag, onClose, onDone }) {
     const path = `/v1/keys/${encodeURIComponent(known.id)}`;
     const lines = () => [{
         command: command('keys edit', [known.id], {
-            name: body.name, description: is('description') ? form.description || ' ' : undefined,
+            name: body.name, description: is('description') ? [form.description] : undefined,
                 environment: is('environment') ? form.environment || 'any' : undefined,
             expires: is('expires') ? body.expires_at ?? 'never' : undefined,
                 permissions: permissionsWord(body.permissions),
