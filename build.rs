@@ -39,21 +39,35 @@ fn main() {
         }
         let media_type = media_type(extension)
             .unwrap_or_else(|| panic!("{}: no media type is known for this file: see build.rs", file.display()));
-        let compressed = out.join(format!("console-{number}.gz"));
-        // No name and no time goes in: the same file gives the same bytes.
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(&fs::read(file).expect("it is readable")).expect("memory takes it");
-        fs::write(&compressed, encoder.finish().expect("memory takes it")).expect("the output folder takes it");
+        let text = fs::read(file).expect("it is readable");
+        let gzip = out.join(format!("console-{number}.gz"));
+        fs::write(&gzip, compressed_by_gzip(&text)).expect("the output folder takes it");
+        let brotli = out.join(format!("console-{number}.br"));
+        fs::write(&brotli, compressed_by_brotli(&text)).expect("the output folder takes it");
         let path = file.strip_prefix(&source).expect("it is below").to_str().expect("its name is text");
         writeln!(
             table,
             "    Asset {{ path: {path:?}, media_type: {media_type:?}, plain: include_bytes!({file:?}), \
-             gzip: include_bytes!({compressed:?}) }},"
+             gzip: include_bytes!({gzip:?}), brotli: include_bytes!({brotli:?}) }},"
         )
         .expect("a String takes all that is written");
     }
     table.push_str("]\n");
     fs::write(out.join("console.rs"), table).expect("the output folder takes it");
+}
+
+/// No name and no time goes in: the same file gives the same bytes.
+fn compressed_by_gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
+
+fn compressed_by_brotli(text: &[u8]) -> Vec<u8> {
+    let settings = brotli::enc::BrotliEncoderParams { quality: 11, size_hint: text.len(), ..Default::default() };
+    let mut compressed = Vec::new();
+    brotli::BrotliCompress(&mut &*text, &mut compressed, &settings).expect("memory takes it");
+    compressed
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
