@@ -34,6 +34,7 @@ pub use refused::{Claim, Fault, Refused, Unmet};
 pub use reports::Asked;
 pub use rotation::{MAX_GRACE, RotateKey, USUAL_GRACE};
 pub use tokens::{CreateToken, CreatedToken, HeldToken};
+use upkeep::AskUpkeep;
 pub use upkeep::{Upkeep, UpkeepHandle, day_of};
 
 use std::sync::atomic::{AtomicBool, AtomicI64};
@@ -64,6 +65,8 @@ struct Inner {
     tokens: ArcSwap<Vec<HeldToken>>,
     /// Nothing has changed since keys were last counted.
     is_counted: AtomicBool,
+    /// How the thread is asked that keeps up, while there is one.
+    upkeep: Mutex<Option<AskUpkeep>>,
     /// When an import last wrote, in milliseconds since 1970: what can wait waits for its end.
     imported_at: AtomicI64,
 }
@@ -87,6 +90,7 @@ impl Management {
             cut: OnceLock::new(),
             tokens: ArcSwap::default(),
             is_counted: AtomicBool::new(false),
+            upkeep: Mutex::new(None),
             imported_at: AtomicI64::new(i64::MIN),
         };
         Self { inner: Arc::new(inner) }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::*;
@@ -101,6 +102,7 @@ fn keep_up(management: &Management, samples: Vec<UsageSample>) -> Kept {
     let upkeep = Upkeep {
         management: management.clone(),
         usage: Box::new(move || samples.take().unwrap_or_default()),
+        usage_presses: Box::new(|| false),
         counted: Box::new(move |now| counted.lock().unwrap().push(*now)),
         failed: Box::new(move |what| failed.lock().unwrap().push(what)),
     };
@@ -178,6 +180,39 @@ fn usage_waits_for_a_store_that_cannot_be_written_and_is_not_lost() {
     wait_until("usage to be written", || management.usage(id.as_str(), 0).unwrap().len() == 1);
     kept.handle.stop();
     assert!(management.disable_key(&Actor::keygate(), id.as_str(), None).is_ok());
+}
+
+#[test]
+fn usage_is_written_down_when_somebody_looks_and_when_it_presses() {
+    let folder = tempfile::tempdir().unwrap();
+    let management = open(folder.path(), KeyPolicy::default());
+    let id = put_key(&management, "used", 1, None);
+    let (made, presses) = (Arc::<StdMutex<Vec<UsageSample>>>::default(), Arc::<AtomicBool>::default());
+    let (taken, pressing) = (Arc::clone(&made), Arc::clone(&presses));
+    let upkeep = Upkeep {
+        management: management.clone(),
+        usage: Box::new(move || std::mem::take(&mut *taken.lock().unwrap())),
+        usage_presses: Box::new(move || pressing.load(Ordering::Relaxed)),
+        counted: Box::new(|_| ()),
+        failed: Box::new(|_| ()),
+    };
+    let handle = upkeep.start().unwrap();
+    let admitted = || management.usage(id.as_str(), 0).unwrap().iter().map(|row| row.admitted).sum::<i64>();
+    // What is there at the beginning is taken at once; what comes later is not, until somebody looks or it presses.
+    std::thread::sleep(Duration::from_millis(1_200));
+    made.lock().unwrap().push(used(&id, "used", now(), false));
+    std::thread::sleep(Duration::from_millis(1_200));
+    assert_eq!((admitted(), made.lock().unwrap().len()), (0, 1));
+    management.freshen_usage();
+    assert_eq!(admitted(), 1);
+    made.lock().unwrap().push(used(&id, "used", now(), false));
+    presses.store(true, Ordering::Relaxed);
+    wait_until("usage that presses to be written", || admitted() == 2);
+    presses.store(false, Ordering::Relaxed);
+    made.lock().unwrap().push(used(&id, "used", now(), false));
+    handle.stop();
+    assert_eq!(admitted(), 3, "what is left is written at the end");
+    management.freshen_usage();
 }
 
 #[test]
