@@ -285,7 +285,7 @@ fn write_forwarded(out: &mut Vec<u8>, permit: &Permit, outgoing: &Outgoing<'_>) 
     out.extend_from_slice(b"\r\n");
     let told = if outgoing.trusts_peer { only_value(headers, "x-forwarded-host") } else { None };
     write_field(out, b"x-forwarded-host", told.map_or(outgoing.host.as_bytes(), HeaderValue::as_bytes));
-    write_field(out, b"x-request-id", outgoing.request_id.as_bytes());
+    write_field(out, b"x-request-id", outgoing.request_id);
 }
 
 fn write_connection(out: &mut Vec<u8>, plan: &RequestPlan<'_>, asks_trailers: bool) {
