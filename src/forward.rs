@@ -17,6 +17,7 @@ mod connection;
 mod error;
 mod exchange;
 mod field;
+mod head;
 mod open;
 mod request;
 mod response;
