@@ -119,6 +119,7 @@ impl Upkeep {
         let mut seen_version = 0;
         let began = Instant::now();
         let mut due = Due::default();
+        due.was_done(Job::Usage);
         loop {
             let asked = asked.recv_timeout(TICK);
             let is_over = matches!(asked, Err(RecvTimeoutError::Disconnected));
@@ -147,9 +148,11 @@ impl Upkeep {
             }
             if due.is_due(Job::Announce, elapsed, ANNOUNCE) && self.management.can_write() {
                 self.attempt("announce", Self::announce);
-                // A key that was used a moment ago must not be taken for one that nobody uses.
-                samples.extend((self.usage)());
-                self.write_usage(&mut samples);
+                if self.management.issuing().policy.disable_unused_after.is_some() {
+                    // A key that was used a moment ago must not be taken for one that nobody uses.
+                    samples.extend((self.usage)());
+                    self.write_usage(&mut samples);
+                }
                 self.attempt("disable_unused", Self::disable_unused);
             }
             if due.is_due(Job::Forget, elapsed, FORGET) && self.management.can_write() {
@@ -168,6 +171,11 @@ impl Upkeep {
     /// Writes down what keys did. While that is not possible it is kept, as far as there is room.
     fn write_usage(&mut self, samples: &mut Vec<UsageSample>) {
         if samples.is_empty() {
+            return;
+        }
+        self.management.copy_waiting_files();
+        if self.management.do_files_wait() {
+            // A key that is not in the store yet would not be found.
             return;
         }
         for sample in &*samples {
@@ -316,6 +324,11 @@ enum Job {
 struct Due([Option<Duration>; 4]);
 
 impl Due {
+    /// Says that a job need not be done at the beginning.
+    fn was_done(&mut self, job: Job) {
+        self.0[job as usize] = Some(Duration::ZERO);
+    }
+
     /// Whether a job is due, and if so, that it is done now. At the beginning every one is.
     fn is_due(&mut self, job: Job, elapsed: Duration, every: Duration) -> bool {
         let last = &mut self.0[job as usize];
