@@ -38,21 +38,38 @@ fn main() {
     ];
     let mut table = String::from("&[\n");
     for (path, media_type, text) in files {
-        let (plain, compressed) = (out.join(path), out.join(format!("{path}.gz")));
-        fs::write(&plain, &text).expect("the output folder takes it");
-        // No name and no time goes in: the same file gives the same bytes.
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(text.as_bytes()).expect("memory takes it");
-        fs::write(&compressed, encoder.finish().expect("memory takes it")).expect("the output folder takes it");
+        let forms = [
+            (out.join(path), text.as_bytes().to_vec()),
+            (out.join(format!("{path}.gz")), compressed_by_gzip(text.as_bytes())),
+            (out.join(format!("{path}.br")), compressed_by_brotli(text.as_bytes())),
+        ];
+        let [plain, gzip, brotli] = forms.map(|(file, bytes)| {
+            fs::write(&file, bytes).expect("the output folder takes it");
+            file
+        });
         writeln!(
             table,
             "    Asset {{ path: {path:?}, media_type: {media_type:?}, plain: include_bytes!({plain:?}), \
-             gzip: include_bytes!({compressed:?}) }},"
+             gzip: include_bytes!({gzip:?}), brotli: include_bytes!({brotli:?}) }},"
         )
         .expect("a String takes all that is written");
     }
     table.push_str("]\n");
     fs::write(out.join("console.rs"), table).expect("the output folder takes it");
+}
+
+/// No name and no time goes in: the same file gives the same bytes.
+fn compressed_by_gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
+
+fn compressed_by_brotli(text: &[u8]) -> Vec<u8> {
+    let settings = brotli::enc::BrotliEncoderParams { quality: 11, size_hint: text.len(), ..Default::default() };
+    let mut compressed = Vec::new();
+    brotli::BrotliCompress(&mut &*text, &mut compressed, &settings).expect("memory takes it");
+    compressed
 }
 
 fn read(source: &Path, path: &str) -> String {

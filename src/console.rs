@@ -4,8 +4,8 @@
 //! `build.rs` joins and compresses them, with no other tool. Nothing here knows a key or a token: the pages ask the admin API
 //! for all they show.
 //!
-//! Every answer carries [`PAGE_HEADERS`]: scripts and styles come from this address and from files alone, nothing is sent
-//! elsewhere, nobody may put the page in a frame. [`API_HEADERS`] are for everything else on the admin address: should a
+//! Every answer has [`secure_page`] upon it: scripts and styles come from this address and from files alone, nothing is sent
+//! elsewhere, nobody may put the page in a frame. [`secure_api`] is for everything else on the admin address: should a
 //! browser ever take such an answer for a page, it is one that can do nothing.
 
 use std::sync::LazyLock;
@@ -70,6 +70,18 @@ struct Asset {
     media_type: &'static str,
     plain: &'static [u8],
     gzip: &'static [u8],
+    brotli: &'static [u8],
+}
+
+impl Asset {
+    /// The smallest form that whoever asks can read: the name of its coding, none if it goes as it is, and its bytes.
+    fn form_for(&self, headers: &HeaderMap) -> (Option<&'static str>, &'static [u8]) {
+        let codings = [("br", self.brotli), ("gzip", self.gzip)];
+        let readable = codings.into_iter().filter(|(coding, _)| takes(headers, coding));
+        let smallest =
+            readable.min_by_key(|(_, bytes)| bytes.len()).filter(|(_, bytes)| bytes.len() < self.plain.len());
+        smallest.map_or((None, self.plain), |(coding, bytes)| (Some(coding), bytes))
+    }
 }
 
 /// All files, made by `build.rs`.
@@ -110,10 +122,9 @@ fn find(method: &Method, path: &str, headers: &HeaderMap) -> Response<Bytes> {
         return text(StatusCode::NOT_FOUND, "there is no such file\n");
     };
     let asset = &ASSETS[index];
-    let is_compressed = asset.gzip.len() < asset.plain.len() && takes_gzip(headers);
+    let (coding, body) = asset.form_for(headers);
     // Each form of a file has a tag of its own (RFC 9110 section 8.8.3.3).
-    let tag = format!("\"{}{}\"", TAGS[index], if is_compressed { "-gzip" } else { "" });
-    let body = if is_compressed { asset.gzip } else { asset.plain };
+    let tag = format!("\"{}-{}\"", TAGS[index], coding.unwrap_or("plain"));
     let mut response = Response::new(Bytes::from_static(body));
     let is_known = headers.get_all(IF_NONE_MATCH).iter().any(|known| names(known, &tag));
     let set = response.headers_mut();
@@ -128,8 +139,8 @@ fn find(method: &Method, path: &str, headers: &HeaderMap) -> Response<Bytes> {
         return response;
     }
     set.insert(CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
-    if is_compressed {
-        set.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Some(coding) = coding {
+        set.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
     response
 }
@@ -158,16 +169,16 @@ fn names(field: &HeaderValue, tag: &str) -> bool {
     text.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
-/// Whether `Accept-Encoding` admits gzip (RFC 9110 section 12.5.3).
-fn takes_gzip(headers: &HeaderMap) -> bool {
+/// Whether `Accept-Encoding` admits a coding (RFC 9110 section 12.5.3).
+fn takes(headers: &HeaderMap, wanted: &str) -> bool {
     let mut of_all = false;
     for field in headers.get_all(ACCEPT_ENCODING) {
         for part in field.to_str().unwrap_or_default().split(',') {
             let (coding, weight) = part.split_once(';').unwrap_or((part, ""));
             let weight = weight.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.trim().parse().ok());
             let is_wanted = weight.is_some_and(|weight: f32| weight > 0.0);
-            match coding.trim().to_ascii_lowercase().as_str() {
-                "gzip" | "x-gzip" => return is_wanted,
+            match coding.trim() {
+                coding if coding.eq_ignore_ascii_case(wanted) => return is_wanted,
                 "*" => of_all = is_wanted,
                 _ => {}
             }
@@ -195,21 +206,29 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_sent_with_its_type_both_ways_and_only_once() {
+    fn every_file_is_sent_with_its_type_in_each_form_and_only_once() {
         assert!(ASSETS.iter().any(|asset| asset.path == INDEX));
         for asset in ASSETS {
             let path = format!("{PLACE}{}", asset.path);
             let plain = ask(Method::GET, &path, &[]);
             assert_eq!((plain.status(), &plain.body()[..]), (StatusCode::OK, asset.plain), "{path}");
             assert!(!plain.headers().contains_key(CONTENT_ENCODING));
-            let compressed = ask(Method::GET, &path, &[(ACCEPT_ENCODING, "br, gzip;q=0.8")]);
-            if compressed.headers().contains_key(CONTENT_ENCODING) {
+            let by_gzip = ask(Method::GET, &path, &[(ACCEPT_ENCODING, "gzip;q=0.8, deflate")]);
+            let smallest = ask(Method::GET, &path, &[(ACCEPT_ENCODING, "gzip, br")]);
+            for (answer, coding) in [(&by_gzip, "gzip"), (&smallest, "br")] {
+                let Some(stated) = answer.headers().get(CONTENT_ENCODING) else { continue };
                 let mut text = Vec::new();
-                flate2::read::GzDecoder::new(&compressed.body()[..]).read_to_end(&mut text).unwrap();
-                assert!(text == asset.plain, "{path}");
-                assert_ne!(plain.headers()[ETAG], compressed.headers()[ETAG]);
+                if stated == "gzip" {
+                    flate2::read::GzDecoder::new(&answer.body()[..]).read_to_end(&mut text).unwrap();
+                } else {
+                    assert_eq!((stated.to_str().unwrap(), coding), ("br", "br"));
+                    brotli::BrotliDecompress(&mut &answer.body()[..], &mut text).unwrap();
+                }
+                assert!(text == asset.plain, "{path} by {coding}");
+                assert!(answer.body().len() < asset.plain.len());
+                assert_ne!(plain.headers()[ETAG], answer.headers()[ETAG]);
             }
-            for answer in [&plain, &compressed] {
+            for answer in [&plain, &by_gzip, &smallest] {
                 assert_eq!(answer.headers()[CONTENT_TYPE], asset.media_type);
                 assert_eq!(answer.headers()[CACHE_CONTROL], "private, no-cache");
                 assert_eq!(answer.headers()[VARY], "accept-encoding");
@@ -228,7 +247,8 @@ mod tests {
 
     #[test]
     fn the_whole_console_is_small() {
-        let size: usize = ASSETS.iter().map(|asset| asset.gzip.len().min(asset.plain.len())).sum();
+        let size: usize =
+            ASSETS.iter().map(|asset| asset.brotli.len().min(asset.gzip.len()).min(asset.plain.len())).sum();
         assert!(size <= 80 << 10, "{size} bytes compressed, more than 80 KiB");
     }
 
@@ -336,8 +356,8 @@ mod tests {
             ("", false),
         ] {
             let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, field.parse().unwrap())]);
-            assert_eq!(takes_gzip(&headers), expected, "{field:?}");
+            assert_eq!(takes(&headers, "gzip"), expected, "{field:?}");
         }
-        assert!(!takes_gzip(&HeaderMap::new()));
+        assert!(!takes(&HeaderMap::new(), "gzip"));
     }
 }

@@ -74,6 +74,10 @@ pub(super) async fn authenticate(State(context): State<Context>, mut request: Re
     };
     match outcome {
         Ok((actor, means)) => {
+            if context.management.do_files_wait() {
+                let management = context.management.clone();
+                let _ = tokio::task::spawn_blocking(move || management.copy_waiting_files()).await;
+            }
             request.extensions_mut().insert(actor);
             request.extensions_mut().insert(means);
             next.run(request).await

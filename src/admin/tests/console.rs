@@ -14,7 +14,7 @@ endpoints:
 
 impl Ask<'_> {
     /// As the console's own pages ask.
-    fn as_the_console(self) -> Self {
+    fn in_console(self) -> Self {
         self.header("host", "127.0.0.1:9090").header("sec-fetch-site", "same-origin").header("x-keygate-console", "1")
     }
 }
@@ -25,7 +25,7 @@ impl Desk {
     }
 
     fn sign_in(&self, address: IpAddr, token: &str) -> Ask<'_> {
-        self.from(address, Method::POST, "/v1/session").as_the_console().json(&json!({ "token": token }))
+        self.from(address, Method::POST, "/v1/session").in_console().json(&json!({ "token": token }))
     }
 
     /// The cookie of a new session.
@@ -37,7 +37,7 @@ impl Desk {
     }
 
     fn with_session(&self, method: Method, target: &str, cookie: &str) -> Ask<'_> {
-        self.from(HOME, method, target).as_the_console().header("cookie", cookie)
+        self.from(HOME, method, target).in_console().header("cookie", cookie)
     }
 }
 
@@ -179,7 +179,7 @@ async fn a_stolen_or_forged_cookie_opens_nothing() {
     let token = desk.token("ops", Role::Admin);
     let cookie = desk.session(&token).await;
     let ask =
-        |address, cookie: &str| desk.from(address, Method::GET, "/v1/whoami").as_the_console().header("cookie", cookie);
+        |address, cookie: &str| desk.from(address, Method::GET, "/v1/whoami").in_console().header("cookie", cookie);
     assert_eq!(ask(AWAY, &cookie).send().await.code(), (401, "session_over".to_owned()), "from elsewhere");
     for (shown, expected) in [
         (format!("{cookie}x"), "session_over"),
@@ -215,7 +215,7 @@ async fn signing_in_is_for_good_tokens_and_not_for_guessing() {
         (json!({}), (400, "field_invalid")),
         (json!({ "token": good, "role": "admin" }), (400, "field_invalid")),
     ] {
-        let asked = desk.from(AWAY, Method::POST, "/v1/session").as_the_console().json(&body);
+        let asked = desk.from(AWAY, Method::POST, "/v1/session").in_console().json(&body);
         let reply = asked.send().await;
         assert_eq!(reply.code(), (expected.0, expected.1.to_owned()), "{body}");
         assert!(!reply.headers.contains_key(SET_COOKIE) && !reply.text.contains(&good));
