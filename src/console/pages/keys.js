@@ -143,21 +143,21 @@ function columns(picked, setPicked, rows) {
         { label: 'Name', sort: 'name', isHead: true, kind: 'wide', show: (key) => html`
             <a class="row-link" href=${address(within('/keys', key.id))}>${key.name}</a>
             <span class="under" title=${key.description ?? ''}>${key.description || key.id}</span>` },
-        { label: 'Key', width: '152px', show: (key) => html`<${Copied} text=${key.masked} copies=${key.visible_key ?? key.masked}
+        { label: 'Key', width: '142px', show: (key) => html`<${Copied} text=${key.masked} copies=${key.visible_key ?? key.masked}
             label=${key.visible_key ? 'Copy the key' : 'Copy what is shown of the key'} />` },
-        { label: 'Client', kind: 'medium', width: '15%', show: (key) =>
+        { label: 'Client', kind: 'medium', width: '13%', show: (key) =>
             html`<a href=${address(within('/clients', key.client))}>${key.client_name || key.client}</a>
             <span class="under">${key.client_type}</span>` },
-        { label: 'Type', width: '104px', show: (key) => html`<span>${title(key.type)}</span>
+        { label: 'Type', width: '98px', show: (key) => html`<span>${title(key.type)}</span>
             <span class="under">${key.environment ?? 'any environment'}</span>` },
-        { label: 'Status', width: '124px', show: (key) => html`<${Badge} word=${key.status} />
+        { label: 'Status', width: '116px', show: (key) => html`<${Badge} word=${key.status} />
             ${key.rotation && html`<span class="under">${key.rotation.is_pending ? 'new secret unused'
                 : key.rotation.old_still_used ? 'old secret in use' : 'rotating'}</span>`}` },
         { label: 'Created', sort: 'created', kind: 'spare', width: '100px', show: (key) => html`<${When} at=${key.created_at} />` },
-        { label: 'Expires', sort: 'expires_at', width: '104px', show: (key) => html`<${Ends} at=${key.expires_at} />` },
-        { label: 'Last used', sort: 'last_used_at', width: '104px', show: (key) =>
+        { label: 'Expires', sort: 'expires_at', width: '108px', show: (key) => html`<${Ends} at=${key.expires_at} />` },
+        { label: 'Last used', sort: 'last_used_at', width: '96px', show: (key) =>
             html`<${When} at=${key.last_used_at} none="never" />` },
-        { label: 'Use', kind: 'use', width: '104px', show: (key) => html`${key.usage
+        { label: 'Use', kind: 'use', width: '100px', show: (key) => html`${key.usage
             && html`<${Spark} values=${key.usage.admitted.map((admitted, index) =>
                 admitted + key.usage.refused[index])} />`}` },
     ].filter(Boolean);

@@ -10,7 +10,7 @@ export function Scroll({ label, children }) {
     const box = useRef(null);
     const [isTooWide, setIsTooWide] = useState(false);
     useEffect(() => {
-        const look = () => box.current && setIsTooWide(box.current.scrollWidth > box.current.clientWidth + 1);
+        const look = () => box.current && setIsTooWide(box.current.scrollWidth > box.current.clientWidth);
         const watcher = new ResizeObserver(look);
         watcher.observe(box.current);
         watcher.observe(box.current.firstElementChild);
