@@ -12,8 +12,8 @@ use super::body::{Answer, IfMatch, Json, Path, Query, Versioned, blocking};
 use super::idempotency::{IdempotencyKey, Turn, begin};
 use super::problem::Problem;
 use super::shape::{
-    CreateKey, CreatedKey, EditKey, FoundKey, Key, KeyPage, LookupRequest, LookupResult, RevokedKey, RotateKey, Usage,
-    UsageDay, key,
+    CreateKey, CreatedKey, DailyUsage, EditKey, FoundKey, Key, KeyPage, LookupRequest, LookupResult, RevokedKey,
+    RotateKey, Usage, UsageDay, key,
 };
 use crate::client::ClientId;
 use crate::credential::Secret;
@@ -178,7 +178,7 @@ pub(super) async fn list_keys(
     })
     .await?;
     let shown = |detail: &crate::store::KeyDetail| Key {
-        usage: days.map(|days| key::DailyUsage::of(day_of(at), days, &usage, detail.key.number)),
+        usage: days.map(|days| DailyUsage::of(day_of(at), days, &usage, detail.key.number)),
         ..Key::of(detail, at)
     };
     let items = page.items.iter().map(shown).collect();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{Extension, FromRequest as _, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::header::{HeaderValue, SET_COOKIE};
+use http::header::{HeaderValue, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -93,10 +93,14 @@ pub(super) fn shown_in(headers: &HeaderMap, is_tls: bool) -> Result<Option<&[u8]
     })
 }
 
-/// The cookie with this value, kept for so long.
-fn cookie(value: &str, is_tls: bool, kept: Duration) -> HeaderValue {
+/// The cookie with this value, kept for so long. `is_https` is what the browser sees: something before us may speak TLS.
+fn cookie(value: &str, is_tls: bool, is_https: bool, kept: Duration) -> HeaderValue {
     // In the clear it goes to the API alone: cookies know no ports, and another service of the machine need not get it.
-    let (name, place) = if is_tls { (SECURE_COOKIE, "Path=/; Secure") } else { (COOKIE, "Path=/v1") };
+    let (name, place) = match (is_tls, is_https) {
+        (true, _) => (SECURE_COOKIE, "Path=/; Secure"),
+        (false, true) => (COOKIE, "Path=/v1; Secure"),
+        (false, false) => (COOKIE, "Path=/v1"),
+    };
     let text = format!("{name}={value}; {place}; HttpOnly; SameSite=Strict; Max-Age={}", kept.as_secs());
     let mut value = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
     value.set_sensitive(true);
@@ -127,6 +131,7 @@ pub(super) async fn sign_in(State(context): State<Context>, mut request: Request
         None => return Err(Problem::internal()),
     };
     browser::check(request.method(), request.headers(), is_tls)?;
+    let is_https = request.headers().get(ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
     let former = shown_in(request.headers(), is_tls).ok().flatten().map(digest_of);
     let Json { value: SignIn { token }, .. } = Json::<SignIn>::from_request(request, &context).await?;
     let token = Secret::owned(token.into_bytes());
@@ -156,7 +161,7 @@ pub(super) async fn sign_in(State(context): State<Context>, mut request: Request
     let left = TimeLeft { age: Duration::ZERO, at_most: MAX_AGE, idle: super::sessions::MAX_IDLE };
     let mut response = Answer(StatusCode::CREATED, SessionState::of(&context, &held, left)).into_response();
     let text = zeroize::Zeroizing::new(String::from_utf8_lossy(id.expose()).into_owned());
-    response.headers_mut().insert(SET_COOKIE, cookie(&text, is_tls, MAX_AGE));
+    response.headers_mut().insert(SET_COOKIE, cookie(&text, is_tls, is_https, MAX_AGE));
     Ok(response)
 }
 
@@ -194,7 +199,7 @@ pub(super) async fn sign_out(
         tracing::warn!(code = problem.code, "the end of a session could not be written down");
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
-    response.headers_mut().insert(SET_COOKIE, cookie("", is_tls.is_some(), Duration::ZERO));
+    response.headers_mut().insert(SET_COOKIE, cookie("", is_tls.is_some(), false, Duration::ZERO));
     Ok(response)
 }
 
@@ -222,7 +227,7 @@ pub(super) async fn sign_out_everywhere(
         tracing::warn!(code = problem.code, "the end of sessions could not be written down");
     }
     let mut response = Answer(StatusCode::OK, EndedSessions { ended }).into_response();
-    response.headers_mut().insert(SET_COOKIE, cookie("", is_tls.is_some(), Duration::ZERO));
+    response.headers_mut().insert(SET_COOKIE, cookie("", is_tls.is_some(), false, Duration::ZERO));
     Ok(response)
 }
 

@@ -14,9 +14,12 @@ use super::endpoints::{SeenPlace, rules_of};
 use crate::client::{ClientType, Grants, Group, KeyType, Permission};
 use crate::policy::expression::{Expression, Truth, Variables};
 use crate::policy::{PermissionRule, Policy};
+use crate::routing::Rule;
 
-/// Words that an expression may name for every mixture of them to be tried: a thousand mixtures.
-const MOST_WORDS: usize = 10;
+/// Words that an expression may name for every mixture of them to be tried: sixty-four mixtures.
+const MOST_WORDS: usize = 6;
+/// Cells that are worked out at once; rows beyond that are left out.
+const MOST_CELLS: usize = 100_000;
 
 /// Which types of client can reach what.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -27,6 +30,8 @@ pub struct AccessMatrix {
     pub client_types: Vec<String>,
     /// A row for each endpoint, and for each route below it.
     pub rows: Vec<AccessRow>,
+    /// Rows were left out, since there would be more than a hundred thousand cells.
+    pub is_cut: bool,
 }
 
 /// Who can reach an endpoint, or a route below it.
@@ -95,24 +100,26 @@ impl Observatory {
                 types.extend(expression.client_types().into_iter().filter_map(|text| ClientType::parse(text).ok()));
             }
         }
-        let mut rows = Vec::new();
-        for endpoint in endpoints {
-            for (rule, path, route) in rules_of(endpoint) {
-                let callers = std::iter::once(None).chain(types.iter().map(Some));
-                rows.push(AccessRow {
-                    endpoint: endpoint.name.to_string(),
-                    route: route.map(str::to_owned),
-                    path: path.to_owned(),
-                    methods: rule.methods.iter().map(ToString::to_string).collect(),
-                    place: SeenPlace::of(&rule.place),
-                    cells: callers.map(|caller| cell(&rule.policy, caller)).collect(),
-                });
-            }
-        }
+        let most = MOST_CELLS / (types.len() + 1);
+        let mut rules =
+            endpoints.iter().flat_map(|endpoint| rules_of(endpoint).map(move |rule| (&*endpoint.name, rule)));
+        let row = |(endpoint, (rule, path, route)): (&str, (&Rule, &str, Option<&str>))| AccessRow {
+            endpoint: endpoint.to_owned(),
+            route: route.map(str::to_owned),
+            path: path.to_owned(),
+            methods: rule.methods.iter().map(ToString::to_string).collect(),
+            place: SeenPlace::of(&rule.place),
+            cells: std::iter::once(None)
+                .chain(types.iter().map(Some))
+                .map(|caller| cell(&rule.policy, caller))
+                .collect(),
+        };
+        let rows = rules.by_ref().take(most).map(row).collect();
         AccessMatrix {
             generation: snapshot.generation,
             client_types: types.iter().map(ToString::to_string).collect(),
             rows,
+            is_cut: rules.next().is_some(),
         }
     }
 }

@@ -151,6 +151,20 @@ fn the_table_of_access_agrees_with_decisions() {
 }
 
 #[test]
+fn a_table_of_access_has_so_many_cells_and_says_that_it_is_cut() {
+    let rules: String = (0..300)
+        .map(|number| format!("  - {{ name: e{number}, path: /e{number}, upstream: echo, public: true }}\n"))
+        .collect();
+    let yaml = format!("upstreams: {{ echo: {{ echo: true }} }}\nendpoints:\n{rules}");
+    let observatory = observatory(&yaml, Arc::default(), Metrics::default());
+    let types: Vec<String> = (0..499).map(|number| format!("type-{number}")).collect();
+    for (types, rows, is_cut) in [(&types[..], 200, true), (&types[..1], 300, false)] {
+        let matrix = observatory.access(types);
+        assert_eq!((matrix.rows.len(), matrix.is_cut), (rows, is_cut));
+    }
+}
+
+#[test]
 fn a_decision_is_explained_for_nobody_a_pasted_key_a_key_and_a_client() {
     let keys = Arc::new(KeyTable::new());
     let partner = api_key("key_partner", client("shop", "partner"));

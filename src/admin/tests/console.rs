@@ -61,6 +61,11 @@ async fn a_session_stands_for_its_token_until_somebody_signs_out() {
         assert!(secure.contains(part), "{secure}");
     }
 
+    // Something before us speaks TLS, and the browser says so.
+    let proxied = desk.sign_in(HOME, &token).header("origin", "https://keys.example").send().await;
+    let proxied = proxied.headers[SET_COOKIE].to_str().unwrap();
+    assert!(proxied.starts_with("keygate_session=") && proxied.contains("; Path=/v1; Secure;"), "{proxied}");
+
     let cookie = set.split(';').next().unwrap();
     let shown = desk.with_session(Method::GET, "/v1/session", cookie).send().await;
     assert_eq!((shown.status, &shown.json()["token_name"]), (200, &json!("ops")));
@@ -79,7 +84,7 @@ async fn a_session_stands_for_its_token_until_somebody_signs_out() {
     let kinds = desk.ask(Method::GET, "/v1/audit?action=session").send().await.json();
     let actions: Vec<&str> =
         kinds["items"].as_array().unwrap().iter().map(|item| item["action"].as_str().unwrap()).collect();
-    assert_eq!(actions, ["session.ended", "session.started", "session.started"]);
+    assert_eq!(actions, ["session.ended", "session.started", "session.started", "session.started"]);
     let stored = std::fs::read(desk.folder.path().join("keys.db-wal")).unwrap();
     let id = cookie.split('=').nth(1).unwrap();
     assert!(!stored.windows(id.len()).any(|window| window == id.as_bytes()), "the id of a session is written nowhere");
