@@ -130,7 +130,8 @@ function Access() {
         <p class="under legend-line"><span class="access-yes">✓</span> with any good secret key <span
             class="access-if">◐</span> if something else is true; open it to see what
             <span class="access-no">–</span> never. ${count(data.client_types.length,
-                'client type')} named by rules or held by clients.</p>`;
+                'client type')} named by rules or held by clients.
+            ${data.is_cut && html`<strong> There are more endpoints than fit: the rest is left out.</strong>`}</p>`;
 }
 
 function Cell({ cell, caller }) {

@@ -143,7 +143,7 @@ function columns(picked, setPicked, rows) {
         { label: 'Name', sort: 'name', isHead: true, kind: 'wide', show: (key) => html`
             <a class="row-link" href=${address(within('/keys', key.id))}>${key.name}</a>
             <span class="under" title=${key.description ?? ''}>${key.description || key.id}</span>` },
-        { label: 'Key', width: '142px', show: (key) => html`<${Copied} text=${key.masked} copies=${key.visible_key ?? key.masked}
+        { label: 'Key', width: '148px', show: (key) => html`<${Copied} text=${key.masked} copies=${key.visible_key ?? key.masked}
             label=${key.visible_key ? 'Copy the key' : 'Copy what is shown of the key'} />` },
         { label: 'Client', kind: 'medium', width: '13%', show: (key) =>
             html`<a href=${address(within('/clients', key.client))}>${key.client_name || key.client}</a>

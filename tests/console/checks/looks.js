@@ -113,6 +113,7 @@ for (const [theme, width] of [['light', 1360], ['dark', 1360], ['light', 390]]) 
 }
 
 check('looks: a key is made, rotated and revoked with the keyboard alone', async (here) => {
+    await here.gateway.key('of the shop');
     const page = await visit(here, { role: 'developer' });
     const focused = () => page.evaluate(() => {
         const { activeElement: at } = document;

@@ -75,7 +75,7 @@ check('overview: traffic shows as it comes, by verdict and reason', async (here)
 
 check('overview: a change of the configuration that is refused is told with its diagnostics, until it is mended',
     async (here) => {
-    const page = await visit(here, { role: 'admin' });
+    const page = await visit(here, { role: 'admin', expects: ['422 ('] });
     await here.gateway.configure(here.gateway.configuration.replace('client_types: [cms, backoffice]',
         'client_typs: [cms, backoffice]'));
     await page.getByText(/The last change of the configuration was refused/).waitFor({ timeout: 12_000 });
