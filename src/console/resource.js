@@ -66,7 +66,7 @@ export function useParts(path, query, size = 100) {
         setState((known) => ({ ...known, isLoading: true, error: null }));
         try {
             const { data } = await ask('GET', path,
-                { query: { ...query, limit: size, cursor }, signal: controller.signal });
+                { query: { ...query, limit: cursor ? size : Math.min(size, 50), cursor }, signal: controller.signal });
             if (controller.signal.aborted) return;
             busy.current = null;
             setState({ items: [...before, ...data.items], next: data.next_cursor ?? null, error: null, isLoading: false,

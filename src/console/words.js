@@ -32,11 +32,19 @@ async function read() {
 
 const RANK = ['x-api-key', 'authorization', 'client-key', 'secret', 'cookie'];
 
-/** The words. They are empty until they have come, and stay so where no gateway runs. */
-export function useWords() {
+/**
+ * The words. They are empty until they have come, and stay so where no gateway runs. A list can wait for them (`isLater`),
+ * so that they do not keep it from being shown.
+ */
+export function useWords({ isLater = false } = {}) {
     useEffect(() => {
-        if (Date.now() - words.value.at < 60_000 || asked) return;
-        asked = read().catch(() => {}).finally(() => (asked = null));
+        const ask = () => {
+            if (Date.now() - words.value.at < 60_000 || asked) return;
+            asked = read().catch(() => {}).finally(() => (asked = null));
+        };
+        if (!isLater) ask();
+        const timer = isLater && setTimeout(ask, 600);
+        return () => clearTimeout(timer);
     }, []);
     return words.value;
 }

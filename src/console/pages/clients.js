@@ -52,7 +52,7 @@ export function Clients() {
 
 function List({ query, onMake }) {
     const list = useParts('/v1/clients', query);
-    const known = useWords();
+    const known = useWords({ isLater: true });
     const [text, setText] = useState(query.q ?? '');
     const timer = useRef(0);
     useEffect(() => setText(query.q ?? ''), [query.q]);

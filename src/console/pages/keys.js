@@ -169,7 +169,7 @@ function Filters({ query }) {
     const timer = useRef(0);
     const field = useRef(null);
     useEffect(() => setText(query.q ?? ''), [query.q]);
-    const known = useWords();
+    const known = useWords({ isLater: true });
 
     const find = async (secret) => {
         clearTimeout(timer.current);
