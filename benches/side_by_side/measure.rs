@@ -16,8 +16,8 @@ use crate::rig::proxy::{Identity, Start};
 use crate::rig::wire::{Layer, tls_of_callers};
 use crate::rig::{Cores, Kind, Load, Peer, Proxy, Result, Scenario, Site, Upstream, cores, proof, syscalls};
 
-/// Requests of a count of instructions; of a count of system calls.
-const COUNTED: u64 = 2_000;
+/// Requests of a count of instructions or system calls.
+const COUNTED: u64 = 2_400;
 /// With more keys than these a peer may fail to start, and is left out.
 const MANY: usize = 100_000;
 /// Before a measurement, its share of requests that are not measured.
@@ -214,7 +214,7 @@ impl Bench<'_> {
             for scenario in &scenarios {
                 progress(&format!("{} ({}), instructions: {}", scenario.name, scenario.title, peer.name));
                 let counted = counter
-                    .per_request(*scenario, COUNTED / 2)
+                    .per_request(*scenario, COUNTED)
                     .map_err(|error| format!("{} in `{}`: {error}", peer.name, scenario.name))?;
                 self.cost(scenario, &peer.name).instructions = Some(counted);
             }

@@ -17,7 +17,9 @@ use super::wire::Layer;
 use super::{During, Peer, Result, Scenario, Site, cores, put};
 
 /// Time to start, with a million keys or below an instrument.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(180);
+/// Looks in a row, a fifth of a second apart, between which it must have done next to nothing.
+const QUIET: usize = 4;
 /// Time to end by itself.
 const END: Duration = Duration::from_secs(10);
 
@@ -174,6 +176,21 @@ impl Proxy {
         found
     }
 
+    /// Threads that serve requests: keygate's have a name, and of the others all do.
+    pub fn threads(&self) -> Vec<u32> {
+        let tasks = self.processes().into_iter().flat_map(|process| fs::read_dir(format!("/proc/{process}/task")));
+        let all: Vec<(u32, bool)> = tasks
+            .flatten()
+            .flatten()
+            .filter_map(|task| {
+                let name = fs::read_to_string(task.path().join("comm")).ok()?;
+                Some((task.file_name().to_str()?.parse().ok()?, name.starts_with("worker-")))
+            })
+            .collect();
+        let has_workers = all.iter().any(|(_, is_worker)| *is_worker);
+        all.into_iter().filter(|(_, is_worker)| *is_worker || !has_workers).map(|(thread, _)| thread).collect()
+    }
+
     /// Time that all its threads have spent on a core.
     ///
     /// # Errors
@@ -197,10 +214,12 @@ impl Proxy {
     pub fn settle(&self) -> Result<()> {
         let began = Instant::now();
         let mut before = self.busy()?;
+        let mut quiet = 0;
         while began.elapsed() < START {
             thread::sleep(Duration::from_millis(200));
             let now = self.busy()?;
-            if now - before < Duration::from_millis(2) {
+            quiet = if now.saturating_sub(before) < Duration::from_millis(5) { quiet + 1 } else { 0 };
+            if quiet == QUIET {
                 return Ok(());
             }
             before = now;

@@ -71,7 +71,7 @@ const fn with_endpoints(name: &'static str, title: &'static str, endpoints: usiz
 /// All of them, in the order of the table.
 pub const ALL: [Scenario; 13] = [
     GET,
-    with_keys("b", "as a, 100,000 keys", 100_000),
+    with_keys("b", "GET, 100,000 keys", 100_000),
     Scenario { name: "c", title: "unknown key, 401", is_unknown: true, status: 401, ..GET },
     Scenario { name: "d", title: "64 KiB answer", path: "/64k", requests: 12_000, ..GET },
     Scenario {
@@ -92,11 +92,11 @@ pub const ALL: [Scenario; 13] = [
         ..GET
     },
     Scenario { name: "g", title: "POST, 1 KiB", body: 1024, ..GET },
-    with_keys("keys-1m", "as a, 1,000,000 keys", 1_000_000),
-    with_endpoints("endpoints-10", "as a, 10 endpoints", 10),
-    with_endpoints("endpoints-1k", "as a, 1,000 endpoints", 1_000),
-    with_endpoints("endpoints-10k", "as a, 10,000 endpoints", 10_000),
-    Scenario { name: "connections-1k", title: "as a, 1,000 connections", connections: 1_000, ..GET },
+    with_keys("keys-1m", "GET, 1,000,000 keys", 1_000_000),
+    with_endpoints("endpoints-10", "GET, 10 endpoints", 10),
+    with_endpoints("endpoints-1k", "GET, 1,000 endpoints", 1_000),
+    with_endpoints("endpoints-10k", "GET, 10,000 endpoints", 10_000),
+    Scenario { name: "connections-1k", title: "GET, 1,000 connections", connections: 1_000, ..GET },
 ];
 
 /// The one of this name.

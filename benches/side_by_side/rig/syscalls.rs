@@ -30,20 +30,22 @@ pub fn available() -> Result<()> {
 /// Calls for each request, by name.
 pub type Calls = BTreeMap<String, f64>;
 
-/// Calls for each of so many requests, over connections that are open already.
+/// Calls that a proxy makes for each of so many requests, over connections that are open already. Of keygate's threads only
+/// the workers are watched: the others do something now and then, and not for a request.
 ///
 /// # Errors
 /// strace does not run, or the proxy answered other than it should.
 pub fn per_request(proxy: &Proxy, load: &mut Load, requests: u64) -> Result<Calls> {
     available()?;
+    let threads = proxy.threads();
     let counted = proxy.folder().join("calls");
     let mut command = Command::new("strace");
-    command.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&counted);
-    for process in proxy.processes() {
-        command.arg("-p").arg(process.to_string());
+    command.args(["-c", "-U", "calls,name", "-o"]).arg(&counted);
+    for thread in &threads {
+        command.arg("-p").arg(thread.to_string());
     }
     let mut strace = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().during("strace")?;
-    let outcome = attached(proxy).and_then(|()| load.run(requests));
+    let outcome = attached(&threads).and_then(|()| load.run(requests));
     kill_process(Pid::from_child(&strace), Signal::INT).during("a signal")?;
     strace.wait().during("strace")?;
     outcome?;
@@ -60,16 +62,13 @@ pub fn per_request(proxy: &Proxy, load: &mut Load, requests: u64) -> Result<Call
 }
 
 /// Waits until every thread is traced.
-fn attached(proxy: &Proxy) -> Result<()> {
+fn attached(threads: &[u32]) -> Result<()> {
     let began = Instant::now();
-    let is_traced =
-        |status: std::path::PathBuf| fs::read_to_string(status).is_ok_and(|text| !text.contains("TracerPid:\t0\n"));
+    let is_traced = |thread: &u32| {
+        fs::read_to_string(format!("/proc/{thread}/status")).is_ok_and(|text| !text.contains("TracerPid:\t0\n"))
+    };
     while began.elapsed() < ATTACH {
-        let all = proxy.processes().into_iter().all(|process| {
-            fs::read_dir(format!("/proc/{process}/task"))
-                .is_ok_and(|tasks| tasks.flatten().all(|task| is_traced(task.path().join("status"))))
-        });
-        if all {
+        if threads.iter().all(is_traced) {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(20));
