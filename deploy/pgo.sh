@@ -27,7 +27,7 @@ profdata_programs() {
     local folder
     for folder in ${PATH//:/ }; do
         ls "$folder"/llvm-profdata-[0-9]* 2>/dev/null || true
-    done | sort -t- -k3 -nr
+    done | sort -Vr
     command -v llvm-profdata || true
 }
 

@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo bench --bench side_by_side                                  # everything, some minutes
 //! cargo bench --bench side_by_side -- --scenarios a,c --rounds 3    # less of it
-//! cargo bench --bench side_by_side -- --json costs.json --svg docs/images/cost.svg
+//! cargo bench --bench side_by_side -- --page docs/PERFORMANCE.md --svg docs/images/cost.svg    # as published
 //! ```
 //!
 //! All proxies do the same job ([`rig::peers`]), prove it before they are measured ([`rig::proof`]), have one worker on one core,
@@ -29,6 +29,10 @@ use clap::{Parser, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use rig::{During, Peer, Result, Scenario, scenario};
+
+/// Around the figures in a document.
+const BEGIN: &str = "<!-- figures of the bench -->\n";
+const END: &str = "<!-- end of figures -->";
 
 /// What a request costs keygate, nginx and HAProxy.
 #[derive(Debug, Parser)]
@@ -57,6 +61,9 @@ struct Arguments {
     /// Draw what was measured here
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Put the tables into this document, between the marks for them
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
     /// What cargo says to every bench
     #[arg(long, hide = true)]
     bench: bool,
@@ -93,7 +100,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         measures: arguments.measure.clone(),
     };
     let report = plan.run()?;
-    print!("{}", table::render(&report));
+    let tables = table::render(&report);
+    print!("{tables}");
+    if let Some(file) = &arguments.page {
+        let page = std::fs::read_to_string(file).during(&file.display().to_string())?;
+        let parts = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+        let (before, after) = parts.ok_or_else(|| format!("{} has no place for figures", file.display()))?;
+        write(file, &format!("{before}{BEGIN}{tables}\n{END}{after}"))?;
+    }
     if let Some(file) = &arguments.json {
         let text = serde_json::to_string_pretty(&report).during("the report")?;
         write(file, &(text + "\n"))?;
