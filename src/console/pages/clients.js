@@ -80,7 +80,7 @@ function List({ query, onMake }) {
         <${Trouble} error=${list.error} again=${list.reload} />
         ${list.items.length > 0 ? html`<${Card} kind="card-flush">
                 <${Table} caption="Clients" id=${(client) => client.id} rows=${list.items} columns=${COLUMNS}
-                    hasMore=${!!list.next} onEnd=${list.more} tall=${236} />
+                    hasMore=${!!list.next} onEnd=${list.more} tall=${196} />
                 <p class="table-foot" role="status">
                     ${list.isLoading ? 'Loading…' : list.next ? `${whole(list.items.length)} shown; scroll for more`
                     : count(list.items.length, 'client')}</p><//>`
