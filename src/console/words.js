@@ -38,13 +38,14 @@ const RANK = ['x-api-key', 'authorization', 'client-key', 'secret', 'cookie'];
  */
 export function useWords({ isLater = false } = {}) {
     useEffect(() => {
+        let again;
         const ask = () => {
             if (Date.now() - words.value.at < 60_000 || asked) return;
-            asked = read().catch(() => {}).finally(() => (asked = null));
+            asked = read().catch(() => (again = setTimeout(ask, 5000))).finally(() => (asked = null));
         };
         if (!isLater) ask();
         const timer = isLater && setTimeout(ask, 600);
-        return () => clearTimeout(timer);
+        return () => [timer, again].forEach(clearTimeout);
     }, []);
     return words.value;
 }

@@ -20,6 +20,17 @@ export async function launch() {
     });
 }
 
+/** What is seen on each page of a check that failed, as a picture, and what its browser complained about. */
+export async function tellAll(name) {
+    const told = [];
+    for (const [index, page] of open.flatMap((context) => context.pages()).entries()) {
+        const file = path.join(ROOT, 'target/console', `failed-${name.replace(/[^a-z]+/g, '-').slice(0, 40)}-${index}.png`);
+        await page.screenshot({ path: file }).catch(() => {});
+        told.push(`${page.url()}, see ${file}`, ...(page.faults ?? []));
+    }
+    return told;
+}
+
 /** Forgets all pages of a check. */
 export async function closeAll() {
     for (const context of open.splice(0)) await context.close();

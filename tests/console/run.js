@@ -9,7 +9,7 @@
  * in `target/console/`. With `CONSOLE_FROM_TREE=1` the files of the working tree are taken in place of those in the
  * binary.
  */
-import { launch, closeAll } from './browser.js';
+import { launch, closeAll, tellAll } from './browser.js';
 import { Gateway } from './gateway.js';
 import { checks } from './check.js';
 
@@ -36,6 +36,7 @@ try {
             console.log(`ok    ${name} (${Date.now() - begun} ms)`);
         } catch (error) {
             failed += 1;
+            for (const line of await tellAll(name)) console.log(`      ${line}`);
             console.log(`FAIL  ${name} (${Date.now() - begun} ms)\n      ${String(error.stack ?? error).replaceAll('\n',
                 '\n      ')}`);
         } finally {

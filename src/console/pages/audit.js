@@ -6,11 +6,15 @@ import { command, curl } from '../commands.js';
 import { moment, title, whole } from '../format.js';
 import { useParts } from '../resource.js';
 import { address, filter, route, within } from '../router.js';
+import { FilterText } from '../parts/form.js';
 import { Card, PageHead } from '../parts/page.js';
 import { ShowAs } from '../parts/show_as.js';
 import { Empty, Loading, Trouble, When } from '../parts/state.js';
 
 const SPANS = { 1: 'Last day', 7: 'Last 7 days', 30: 'Last 30 days', 365: 'Last year' };
+
+const ACTIONS = ['key', 'key.created', 'key.changed', 'key.rotated', 'key.disabled', 'key.enabled', 'key.revoked', 'client',
+    'client.created', 'client.changed', 'client.disabled', 'client.deleted', 'session'];
 
 function asked({ days, ...rest }) {
     // By the hour, so that the question stays the same while one looks.
@@ -24,7 +28,7 @@ function asked({ days, ...rest }) {
 export function Audit() {
     const { query } = route.value;
     const list = useParts('/v1/audit', asked(query), 100);
-    const set = (name) => (event) => filter({ [name]: event.target.value.trim() });
+    const to = (name) => (value) => filter({ [name]: value });
     const isFiltered = Object.values(query).some(Boolean);
     const lines = () => [
         { title: 'This list', command: command('audit', [],
@@ -38,17 +42,12 @@ export function Audit() {
             about="Every change, who made it and from where. Records hold no secrets and cannot be changed.">
             <${ShowAs} make=${lines} /><//>
         <search class="filters">
-            <input class="input input-small" aria-label="Actor" placeholder="Actor, token:ops"
-                value=${query.actor ?? ''} onChange=${set('actor')} />
-            <input class="input input-small" aria-label="Action" placeholder="Action, key.created" list="audit-actions"
-                value=${query.action ?? ''} onChange=${set('action')} />
-            <datalist id="audit-actions">${['key', 'key.created', 'key.changed', 'key.rotated', 'key.disabled',
-                'key.enabled', 'key.revoked',
-                'client', 'client.created', 'client.changed', 'client.disabled', 'client.deleted'].map((one) =>
-                    html`<option value=${one} />`)}</datalist>
-            <input class="input input-small" aria-label="Target" placeholder="Target, an id" value=${query.target ?? ''}
-                onChange=${set('target')} />
-            <select class="input input-small" aria-label="When" value=${query.days ?? ''} onChange=${set('days')}>
+            <${FilterText} label="Actor" placeholder="Actor, token:ops" value=${query.actor ?? ''} onChange=${to('actor')} />
+            <${FilterText} label="Action" placeholder="Action, key.created" list="audit-actions" value=${query.action ?? ''}
+                onChange=${to('action')} />
+            <datalist id="audit-actions">${ACTIONS.map((one) => html`<option value=${one} />`)}</datalist>
+            <${FilterText} label="Target" placeholder="Target, an id" value=${query.target ?? ''} onChange=${to('target')} />
+            <select class="input input-small" aria-label="When" value=${query.days ?? ''} onChange=${(event) => to('days')(event.target.value)}>
                 <option value="">Ever</option>
                 ${Object.entries(SPANS).map(([days, label]) =>
                     html`<option value=${days} selected=${query.days === days}>${label}</option>`)}

@@ -104,6 +104,7 @@ function useClient(id) {
     const [state, setState] = useState({ known: null, isAsked: false, like: [] });
     useEffect(() => {
         setState((before) => ({ ...before, known: before.like.find((one) => one.id === id) ?? null, isAsked: !id }));
+        let isStale = false;
         const timer = setTimeout(async () => {
             const { data } = await ask('GET', '/v1/clients', { query: { q: id, limit: 50 } }).catch(() =>
                 ({ data: { items: [] } }));
@@ -111,9 +112,13 @@ function useClient(id) {
             // Among very many that are like it, it may stand further down.
             const asked = !found && data.next_cursor
                 ? await ask('GET', `/v1/clients/${encodeURIComponent(id)}`).catch(() => null) : null;
+            if (isStale) return;
             setState({ known: found ?? asked?.data ?? null, isAsked: true, like: data.items });
         }, 200);
-        return () => clearTimeout(timer);
+        return () => {
+            isStale = true;
+            clearTimeout(timer);
+        };
     }, [id]);
     return state;
 }

@@ -4,7 +4,7 @@
  * The label names the control, the hint and the error describe it, and an error is read out when it appears. What is
  * wrong comes from the server, by the JSON pointer of the field; the console judges nothing by itself.
  */
-import { html, useEffect, useId, useRef } from '../html.js';
+import { html, useEffect, useId, useRef, useState } from '../html.js';
 import { Icon } from './icon.js';
 import { Marked } from './state.js';
 
@@ -33,6 +33,17 @@ export function TextField({ label, hint, error, isOptional, value, onInput, sugg
         ${suggestions && html`<datalist id=${list}>${suggestions.map((one) => typeof one === 'string'
             ? html`<option value=${one} />` : html`<option value=${one.value} label=${one.label} />`)}</datalist>`}`}
     <//>`;
+}
+
+/**
+ * A short text that filters a list. What is typed stays in the field until it is finished with Enter or by leaving it,
+ * whatever else changes meanwhile.
+ */
+export function FilterText({ label, value, onChange, ...rest }) {
+    const [text, setText] = useState(value);
+    useEffect(() => setText(value), [value]);
+    return html`<input class="input input-small" aria-label=${label} value=${text} autocomplete="off" spellcheck=${false}
+        onInput=${(event) => setText(event.target.value)} onChange=${(event) => onChange(event.target.value.trim())} ...${rest} />`;
 }
 
 /** Some lines of text. */
