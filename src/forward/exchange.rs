@@ -30,7 +30,7 @@ use crate::body::{Body, BodyError};
 use crate::upstream::{Place, Upstream};
 
 /// More interim answers (status 1xx) than this before one answer are taken for an attempt to keep us busy.
-const MAX_INTERIM: u32 = 16;
+pub(super) const MAX_INTERIM: u32 = 16;
 
 /// A request under way.
 pub(super) struct Exchange<B> {

@@ -14,12 +14,14 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use super::Compiler;
 use crate::client::check_word;
 use crate::config::Names;
-use crate::config::document::{Document, EjectionShape, HealthCheckShape, HostShape, ServersShape, UpstreamShape};
+use crate::config::document::{
+    Document, EjectionShape, HealthCheckShape, HostShape, ProtocolShape, ServersShape, UpstreamShape,
+};
 use crate::config::problem::quote;
 use crate::config::read::{At, NoneOr, Span};
 use crate::config::tree::Position;
 use crate::upstream::{
-    Concurrency, Ejection, HealthCheck, HostRule, Server, ServerTls, Upstream, UpstreamKind, UpstreamTimeouts,
+    Concurrency, Ejection, HealthCheck, HostRule, Protocol, Server, ServerTls, Upstream, UpstreamKind, UpstreamTimeouts,
 };
 
 /// Upstreams by name; one that could not be made keeps its name, so that endpoints that refer to it are not reported too.
@@ -87,6 +89,9 @@ impl Compiler<'_> {
                 }
                 if let Some(tls) = &map.tls {
                     self.report.error(tls.at, "the echo speaks no TLS").hint("remove `tls`");
+                }
+                if let Some(protocol) = &map.protocol {
+                    self.report.error(protocol.at, "the echo is spoken to in no protocol").hint("remove `protocol`");
                 }
                 if let Some(check) = &map.health_check {
                     self.report.error(check.at, "the echo is always well").hint("remove `health_check`");
@@ -267,6 +272,7 @@ impl Compiler<'_> {
             Some(HostShape::Fixed(text)) => HostRule::Fixed(HeaderValue::from_str(text).ok()?),
         };
         Some(Upstream {
+            protocol: protocol(Some(map)),
             host,
             timeouts: UpstreamTimeouts {
                 connect: or(map.connect_timeout, default.timeouts.connect),
@@ -402,7 +408,10 @@ impl Compiler<'_> {
         match config {
             Ok(config) => {
                 let mut config = config.with_root_certificates(store).with_no_client_auth();
-                config.alpn_protocols = vec![b"http/1.1".to_vec()];
+                config.alpn_protocols = match protocol(map) {
+                    Protocol::Http1 => vec![b"http/1.1".to_vec()],
+                    Protocol::Http2 => vec![b"h2".to_vec()],
+                };
                 Some(Arc::new(config))
             }
             Err(why) => {
@@ -454,6 +463,13 @@ impl Roots {
             Arc::new(store)
         });
         Arc::clone(store)
+    }
+}
+
+fn protocol(map: Option<&ServersShape>) -> Protocol {
+    match map.and_then(|map| map.protocol.as_ref()).map(|protocol| protocol.value) {
+        None | Some(ProtocolShape::Http1) => Protocol::Http1,
+        Some(ProtocolShape::Http2) => Protocol::Http2,
     }
 }
 
