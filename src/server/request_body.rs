@@ -191,8 +191,8 @@ impl Body for RequestBody {
                 Some(violation) => RequestBodyError::Malformed(violation),
                 None => RequestBodyError::Closed(error),
             }),
-            // hyper ends a body quietly when the client has cancelled its stream. It is cut all the same, and whoever forwards
-            // it must not end it as if it were whole.
+            // hyper ends a body quietly when the client has reset its stream without an error. It is cut all the same, and
+            // whoever forwards it must not end it as if it were whole.
             Poll::Ready(None) if this.is_stream && !this.incoming.is_end_stream() => Err(RequestBodyError::Cancelled),
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => match this.poll_wait(context) {
