@@ -87,7 +87,7 @@ pub enum UpstreamKind {
 }
 
 /// What is spoken with the servers of an upstream. There is no falling back from one to the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
     /// HTTP/1.1.
     #[default]
