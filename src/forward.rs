@@ -27,6 +27,7 @@ mod sending;
 mod transport;
 mod upgrade;
 mod websocket;
+pub mod whole;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;

@@ -65,7 +65,7 @@ pub(super) struct ExchangeRules {
 }
 
 /// Where in the answer's body the reader stands.
-enum Decoder {
+pub(super) enum Decoder {
     Length(u64),
     Chunked(ChunkedDecoder),
     UntilClose,
@@ -73,7 +73,7 @@ enum Decoder {
 }
 
 impl Decoder {
-    fn new(framing: ResponseFraming) -> Self {
+    pub(super) fn new(framing: ResponseFraming) -> Self {
         match framing {
             ResponseFraming::None | ResponseFraming::Length(0) => Self::Done,
             ResponseFraming::Length(length) => Self::Length(length),
@@ -91,7 +91,7 @@ impl Decoder {
         }
     }
 
-    fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, BadResponse> {
+    pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, BadResponse> {
         let decoded = match self {
             Self::Chunked(chunks) => chunks.decode(input)?,
             Self::Length(_) | Self::UntilClose if input.is_empty() => Decoded::NeedsMore,

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bodies;
+mod differential;
 mod head;
 mod servers;
 mod upgrades;
