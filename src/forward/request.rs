@@ -274,7 +274,7 @@ fn write_forwarded(out: &mut impl HeadSink, permit: &Permit, outgoing: &Outgoing
     out.field("x-forwarded-proto: ", if outgoing.is_secure { b"https" } else { b"http" });
     let told = if outgoing.trusts_peer { only_value(headers, "x-forwarded-host") } else { None };
     out.field("x-forwarded-host: ", told.map_or(outgoing.host.as_bytes(), HeaderValue::as_bytes));
-    out.field("x-request-id: ", outgoing.request_id.as_bytes());
+    out.field("x-request-id: ", outgoing.request_id);
 }
 
 /// The elements of a comma-separated field, over all its lines.
