@@ -311,7 +311,7 @@ impl Refusal {
         Self { retry_after_seconds, ..Self::new(status, code, detail) }
     }
 
-    /// Writes the answer for a caller that speaks gRPC; see [`grpc`](super::grpc).
+    /// Writes the answer for a caller that speaks gRPC; see [`grpc`].
     pub(super) fn into_grpc_response(self, style: ErrorStyle) -> Response<String> {
         let code = if style.full_detail { self.exact_code } else { self.code };
         let mut response = Response::new(String::new());

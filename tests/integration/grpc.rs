@@ -167,7 +167,8 @@ fn an_answer_of_trailers_alone_passes_as_such() {
     let gateway = Gateway::with(CONFIG).named_origin("", &origin.url()).start();
     let client = Client::connect(gateway.address());
     let (response, mut stream) = client.open("/echo.Echo/Refuse", &[KEY]);
-    stream.send_data(Bytes::from_static(b"x"), true).expect("sent");
+    // The answer may have come before, which ends the stream.
+    let _ = stream.send_data(Bytes::from_static(b"x"), true);
     let response = client.wait(response).expect("an answer");
     assert_eq!(field(response.headers(), "grpc-status"), Some("5"));
     assert_eq!(field(response.headers(), "grpc-message"), Some("no such thing"));

@@ -90,7 +90,9 @@ impl Compiler<'_> {
                     self.report.error(tls.at, "the echo speaks no TLS").hint("remove `tls`");
                 }
                 if let Some(protocol) = &map.protocol {
-                    self.report.error(protocol.at, "the echo is spoken to in no protocol").hint("remove `protocol`");
+                    self.report
+                        .error(protocol.at, "the echo is no server, and speaks no protocol")
+                        .hint("remove `protocol`");
                 }
                 if let Some(check) = &map.health_check {
                     self.report.error(check.at, "the echo is always well").hint("remove `health_check`");

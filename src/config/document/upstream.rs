@@ -110,7 +110,7 @@ impl crate::config::read::FromText for ProtocolShape {
             "http1" => Ok(Self::Http1),
             "http2" => Ok(Self::Http2),
             "h2" | "h2c" | "grpc" => Err("it is written `http2`".to_owned()),
-            _ => Err(format!("`{text}` is none of them")),
+            _ => Err("nothing else is spoken with servers".to_owned()),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`Http2Connection::open`] makes one: socket, TLS, preface, and the server's settings, which is when it is known that the
 //! other side speaks HTTP/2 and how many streams it takes. From then on a task of its own ([`drive`]) moves its frames, on
-//! the worker that opened it, until the server or we end it. Exchanges open streams on it with
+//! the worker that opened it. It ends by itself, soon after the server has ended the connection or nobody here holds it any
+//! more. Exchanges open streams on it with
 //! [`Http2Connection::open_stream`].
 //!
 //! A server that is gone without a word is noticed: when streams wait and nothing at all has come for a while, it is
@@ -39,6 +40,8 @@ use crate::upstream::ServerTls;
 const UNKNOWN: usize = usize::MAX - 1;
 /// What waits to be written of one stream, at most.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that were given up are remembered until the server has heard of it, so many of them.
+const RESET_STREAMS: usize = 1000;
 /// The longest time between two pings.
 const MAX_PATIENCE: Duration = Duration::from_secs(360);
 /// How much longer each ping waits than the one before, while nothing else comes.
@@ -88,7 +91,10 @@ impl Http2Connection {
         settings: &Http2Settings,
         lane: Weak<Http2Lane>,
     ) -> Result<Self, ForwardError> {
-        let stream = Stream::connect(address, tls, off_limits).await?;
+        let stream = Stream::connect(address, tls, off_limits).await.map_err(|error| match error {
+            ForwardError::Tls(cause) if is_disagreement(&cause) => ForwardError::NoHttp2(None),
+            error => error,
+        })?;
         if tls.is_some() && !stream.has_agreed_to_http2() {
             return Err(ForwardError::NoHttp2(None));
         }
@@ -102,6 +108,9 @@ impl Http2Connection {
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(settings.max_response_head)
             .enable_push(false)
+            // Callers that leave are many, and what a server has on its way to them then is no fault of its own.
+            .max_concurrent_reset_streams(RESET_STREAMS)
+            .max_local_error_reset_streams(None)
             .handshake::<_, Bytes>(stream)
             .await
             .map_err(no_http2)?;
@@ -165,6 +174,12 @@ impl Http2Connection {
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         self.sender.clone().send_request(request, !has_body)
     }
+}
+
+/// Whether a handshake failed because the server speaks none of the protocols offered, and says so.
+fn is_disagreement(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)))
 }
 
 /// Moves the frames of a connection until it is over. Streams that are open then see it.

@@ -89,9 +89,9 @@ impl Http2Lane {
                     return opening.run(upstream, off_limits, settings).await.map(|place| (place, false));
                 }
                 Found::Full { is_empty, failures } => {
-                    // What is waited for is another's attempt to connect, or the end of another's exchange.
+                    // What is waited for is another's attempt to connect, which ends soon, or the end of another's exchange.
                     let time = if is_empty { upstream.timeouts.connect } else { upstream.concurrency.queue_time };
-                    if waiting.is_none() {
+                    if !is_empty && waiting.is_none() {
                         waiting = Some(self.wait(upstream.concurrency.queue).ok_or(ForwardError::Busy)?);
                     }
                     let in_time = timeout_at(begun + time, changed).await;
@@ -166,7 +166,7 @@ impl Http2Lane {
 
     fn wait(&self, most: u32) -> Option<Waiting<'_>> {
         let mut connections = self.lock();
-        if connections.waiting >= most.max(1) {
+        if connections.waiting >= most {
             return None;
         }
         connections.waiting += 1;
