@@ -38,6 +38,8 @@ use crate::upstream::{Server, ServerTls};
 use answer::read_answer;
 use connection::Http2Connection;
 use exchange::{Http2Exchange, Http2Rules};
+#[cfg(test)]
+pub(super) use head::Http2Head;
 pub(super) use lane::Http2Lane;
 use lane::StreamPlace;
 use sending::{Http2Sending, has_body};
