@@ -241,6 +241,22 @@ fn a_call_that_the_upstream_cancels_ends_at_its_caller() {
 }
 
 #[test]
+fn what_a_key_has_open_ends_with_the_key_on_both_sides() {
+    let origin = Http2Origin::start();
+    let gateway = Gateway::with(CONFIG).named_origin("", &origin.url()).start();
+    let client = Client::connect(gateway.address());
+    let (response, mut stream) = client.open("/echo.Echo/Wait", &[KEY]);
+    stream.send_data(Bytes::from_static(b"x"), false).expect("sent");
+    let mut body = client.wait(response).expect("an answer").into_body();
+    assert_eq!(client.wait(piece(&mut body)), "first");
+    gateway.reload(&CONFIG.replace("{{digest:shop-key}}", "{{digest:another-key}}"));
+    assert!(client.wait(body.data()).expect("not the end").is_err(), "the conversation went on");
+    origin.wait_for_reset();
+    let refused = client.call("/echo.Echo/Echo", &[KEY], "x").expect("an answer");
+    assert_eq!(field(&refused.1, "grpc-status"), Some("16"));
+}
+
+#[test]
 fn refusals_are_told_in_grpc_and_recorded_as_what_they_are() {
     let origin = Http2Origin::start();
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
