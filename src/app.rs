@@ -28,11 +28,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admin::{AdminApi, LocalSocket, Reload};
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
+use crate::console;
 use crate::credential::Secret;
 use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
 use crate::gateway::{Gateway, Guesses, Holders, KeyUsage, Shared, cut_withdrawn};
 use crate::keys::KeyTable;
 use crate::management::{Management, Refused, Upkeep};
+use crate::observatory::{Observatory, Seen};
 use crate::ops::{self, Ops};
 use crate::reload::{
     CertificateFiles, InForce, Outcome, ReloadHandle, Reloader, Trigger, read_certificates, report_certificates,
@@ -65,6 +67,8 @@ pub struct Started {
     pub listening: Vec<String>,
     /// Where operators look, as URLs.
     pub admin: Vec<String>,
+    /// Where the console is, as a URL.
+    pub console: Option<String>,
     /// Endpoints in force.
     pub endpoints: usize,
     /// Keys in force.
@@ -211,6 +215,7 @@ pub fn run(
     let shown = [(address_of(&admin), admin_tls.is_some()), (address_of(&observe), false)];
     let own_addresses: Arc<[SocketAddr]> = shown.iter().filter_map(|(address, _)| *address).collect();
 
+    let has_console = settings.admin.is_some_and(|admin| admin.has_console);
     let table = Arc::new(KeyTable::new());
     table.set_pepper(loaded.pepper.take());
     table.extend(&loaded.keys);
@@ -228,6 +233,9 @@ pub fn run(
             .iter()
             .filter_map(|(address, is_tls)| Some(url(if *is_tls { "https" } else { "http" }, (*address)?)))
             .collect(),
+        console: address_of(&admin)
+            .filter(|_| has_console)
+            .map(|address| url(if admin_tls.is_some() { "https" } else { "http" }, address) + console::PLACE),
         endpoints: loaded.snapshot.router.endpoints().len(),
         keys: loaded.keys.len() + of_store + usize::from(first == First::Key && first_secret.is_some()),
         generation: loaded.snapshot.generation,
@@ -242,6 +250,15 @@ pub fn run(
     health.published(started.generation, &loaded.snapshot.content_digest, SystemTime::now());
     health.keys_loaded();
     let snapshot = Arc::new(CurrentSnapshot::new(loaded.snapshot));
+
+    let observatory = Observatory::new(Seen {
+        snapshot: Arc::clone(&snapshot),
+        keys: Arc::clone(&table),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        settings: settings.clone(),
+    });
+    observatory.set_issuing(&loaded.issuing);
 
     let forwarding = ForwardSettings {
         off_limits: Arc::clone(&own_addresses),
@@ -279,7 +296,9 @@ pub fn run(
         },
         applied: {
             let (management, webhook) = (management.clone(), Arc::clone(&webhook));
+            let observatory = observatory.clone();
             Box::new(move |in_force: InForce| {
+                observatory.set_issuing(&in_force.issuing);
                 management.set_issuing(keys::issuing(&in_force.issuing, &in_force.snapshot));
                 webhook.store(webhook_receiver(in_force.issuing.webhook.as_ref()));
                 copier.copy((in_force.clients, in_force.keys));
@@ -319,7 +338,9 @@ pub fn run(
     };
     let reload = reload_on_demand(reloads.clone());
     let delivery = webhook::deliver(management.clone(), webhook, metrics.clone());
-    let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone());
+    let watching = observatory.clone().watch();
+    let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone(), Some(observatory));
+    let housekeeping = api.clone().housekeeping();
     let socket = settings.store.as_deref().and_then(|store| local_socket(store, inheritance.local.take()));
     let succession = Succession {
         addresses: of_callers.iter().map(|(_, address, _)| *address).collect::<BTreeSet<_>>().into_iter().collect(),
@@ -329,7 +350,7 @@ pub fn run(
     };
     let operators = Operators {
         served: vec![
-            (admin, Ops::admin(metrics.clone(), health.clone(), reload, api.clone()), admin_tls),
+            (admin, Ops::admin(metrics.clone(), health.clone(), reload, api.clone(), has_console), admin_tls),
             (observe, Ops::observe(metrics, health.clone()), None),
         ],
         local: socket.map(|socket| (socket, api)),
@@ -343,6 +364,8 @@ pub fn run(
         .map_err(StartError::system("runtime"))?;
     runtime.spawn(delivery);
     runtime.spawn(checking);
+    runtime.spawn(watching);
+    runtime.spawn(housekeeping);
     let outcome = runtime.block_on(background.run(operators, started, announce, workers));
     upkeep.stop();
     // A name that is still being looked up is not waited for.

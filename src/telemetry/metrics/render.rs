@@ -131,6 +131,7 @@ impl Scrape {
         if let Some(waiting) = facts.webhook_waiting {
             self.gauge("keygate_webhook_waiting", &[], waiting as f64);
         }
+        self.gauge("keygate_admin_sessions", &[], facts.admin_sessions as f64);
         self.gauge("keygate_endpoints", &[], facts.endpoints as f64);
         for (name, at) in &facts.certificates {
             self.gauge("keygate_tls_certificate_not_after_timestamp_seconds", &[name], *at as f64);
@@ -210,10 +211,10 @@ impl Scrape {
 }
 
 /// Label texts by number and numbers by text, as they are at one moment.
-struct Texts(Vec<(Space, Vec<Arc<str>>)>);
+pub(super) struct Texts(Vec<(Space, Vec<Arc<str>>)>);
 
 impl Texts {
-    fn new(names: &Names) -> Self {
+    pub(super) fn new(names: &Names) -> Self {
         let spaces = [
             Space::Endpoint,
             Space::ClientType,
@@ -231,7 +232,7 @@ impl Texts {
     }
 
     /// The names are read after the counts, so that each number in the counts has its text.
-    fn get(&self, space: Space, number: u32) -> &str {
+    pub(super) fn get(&self, space: Space, number: u32) -> &str {
         self.of(space).get(number as usize).map_or("_other", |text| text)
     }
 
