@@ -14,7 +14,7 @@ pub(crate) use endpoint::{
     ConstructWord, CorsShape, DetailWord, EndpointShape, ErrorsShape, FormatWord, RequiredShape, RouteShape, Rules,
     TenantShape,
 };
-pub(crate) use upstream::{EjectionShape, HealthCheckShape, HostShape, ServersShape, UpstreamShape};
+pub(crate) use upstream::{EjectionShape, HealthCheckShape, HostShape, ProtocolShape, ServersShape, UpstreamShape};
 
 use std::borrow::Cow;
 

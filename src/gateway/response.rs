@@ -9,6 +9,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::grpc;
 use crate::admission::Rejection;
 use crate::credential::{CredentialSource, Extractor, MalformedCredential};
 use crate::forward::{ForwardError, RequestBodyError};
@@ -225,18 +226,20 @@ impl Refusal {
         }
         let code = match fault {
             ForwardError::NoServer | ForwardError::Busy => "upstream_unavailable",
-            ForwardError::ConnectRefused(_) | ForwardError::ConnectFailed(_) | ForwardError::Tls(_) => {
-                "upstream_unreachable"
-            }
-            ForwardError::Closed(_) | ForwardError::BadResponse(_) | ForwardError::BodyCut(_) => {
-                "upstream_bad_response"
-            }
+            ForwardError::ConnectRefused(_)
+            | ForwardError::ConnectFailed(_)
+            | ForwardError::Tls(_)
+            | ForwardError::NoHttp2(_) => "upstream_unreachable",
+            ForwardError::Closed(_)
+            | ForwardError::BadResponse(_)
+            | ForwardError::Reset(_)
+            | ForwardError::BodyCut(_) => "upstream_bad_response",
             ForwardError::ConnectTimeout
             | ForwardError::ResponseTimeout
             | ForwardError::SendTimeout
             | ForwardError::ExchangeTimeout
             | ForwardError::BodyTimeout => "upstream_timeout",
-            ForwardError::RequestBody(_) => fault.code(),
+            ForwardError::RequestBody(_) | ForwardError::NoUpgrade => fault.code(),
         };
         Self { exact_code: fault.code(), ..Self::of_fault(fault.status(), code) }
     }
@@ -301,10 +304,20 @@ impl Refusal {
             StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than this endpoint takes.",
             StatusCode::REQUEST_TIMEOUT => "The request's body did not arrive in time.",
             StatusCode::BAD_REQUEST => "The request's body is not well-formed HTTP.",
+            StatusCode::NOT_IMPLEMENTED => "This endpoint cannot switch to another protocol, such as WebSocket.",
             _ => "Something went wrong in the gateway.",
         };
         let retry_after_seconds = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         Self { retry_after_seconds, ..Self::new(status, code, detail) }
+    }
+
+    /// Writes the answer for a caller that speaks gRPC; see [`grpc`].
+    pub(super) fn into_grpc_response(self, style: ErrorStyle) -> Response<String> {
+        let code = if style.full_detail { self.exact_code } else { self.code };
+        let mut response = Response::new(String::new());
+        *response.status_mut() = self.status;
+        grpc::write_status(response.headers_mut(), self.status, code, &self.detail);
+        response
     }
 
     /// Writes the answer.
@@ -329,11 +342,11 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge {
-            for text in challenge_texts(challenge, extractor) {
-                if let Ok(value) = HeaderValue::try_from(text) {
+            each_challenge(challenge, extractor, |text| {
+                if let Ok(value) = HeaderValue::from_str(text) {
                     headers.append(WWW_AUTHENTICATE, value);
                 }
-            }
+            });
         }
         if let Some(value) = self.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
             headers.insert(ALLOW, value);
@@ -412,9 +425,8 @@ fn push_field(body: &mut String, name: &str, text: &str) {
 
 /// One challenge for each way to show a key that the endpoint really takes. No scheme is registered for keys in a header
 /// of their own; `ApiKey` is the one in use.
-fn challenge_texts(challenge: Challenge, extractor: Option<&Extractor>) -> Vec<String> {
+fn each_challenge(challenge: Challenge, extractor: Option<&Extractor>, mut say: impl FnMut(&str)) {
     let sources = extractor.map_or(&[][..], Extractor::sources);
-    let mut texts = Vec::new();
     let header = sources.iter().find_map(|source| match source {
         CredentialSource::Header { name, deprecated: false } if name.as_str() == "x-api-key" => Some(name),
         _ => None,
@@ -425,18 +437,23 @@ fn challenge_texts(challenge: Challenge, extractor: Option<&Extractor>) -> Vec<S
             _ => None,
         })
     });
-    let error = match challenge {
-        Challenge::Plain => String::new(),
-        Challenge::Error(error) => [", error=\"", error, "\""].concat(),
+    // One piece of memory for all of them.
+    let mut text = String::with_capacity(128);
+    let mut say = |start: &[&str]| {
+        text.clear();
+        start.iter().for_each(|part| text.push_str(part));
+        if let Challenge::Error(error) = challenge {
+            [", error=\"", error, "\""].iter().for_each(|part| text.push_str(part));
+        }
+        say(&text);
     };
     // Without an endpoint, and where only cookies are taken, `Bearer` is the scheme that clients understand.
     if header.is_none() || sources.contains(&CredentialSource::Bearer) {
-        texts.push(["Bearer realm=\"keygate\"", &error].concat());
+        say(&["Bearer realm=\"keygate\""]);
     }
     if let Some(name) = header {
-        texts.push(["ApiKey realm=\"keygate\", header=\"", name.as_str(), "\"", &error].concat());
+        say(&["ApiKey realm=\"keygate\", header=\"", name.as_str(), "\""]);
     }
-    texts
 }
 
 #[cfg(test)]
