@@ -41,7 +41,8 @@ export function go(path, query) {
 
 /** Changes some filters of this screen, in place: the back button leads to the screen before, not to each letter. */
 export function filter(changes) {
-    const { path, query } = route.value;
+    // As the address is now: what the last click did to it may not have been told yet.
+    const { path, query } = read();
     history.replaceState(null, '', address(path, { ...query, ...changes }));
     route.value = read();
 }

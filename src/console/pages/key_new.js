@@ -99,28 +99,28 @@ function lines(body) {
     return [{ command: [owner, create].filter(Boolean).join('\n'), curl: curl('POST', '/v1/keys', { body: shown }) }];
 }
 
-/** What is known of the client that was named, and of others whose names are like it. */
+/** The client of an id, if there is one, and others whose names are like it. */
+async function find(id) {
+    const { data } = await ask('GET', '/v1/clients', { query: { q: id, limit: 50 } });
+    const found = data.items.find((one) => one.id === id);
+    // Among very many that are like it, it may stand further down.
+    const asked = id && !found && data.next_cursor
+        ? await ask('GET', `/v1/clients/${encodeURIComponent(id)}`).catch(() => null) : null;
+    return { id, known: found ?? asked?.data ?? null, like: data.items };
+}
+
+/** The same while somebody types; `isAsked` says whether it is about the id that stands there now. */
 function useClient(id) {
-    const [state, setState] = useState({ known: null, isAsked: false, like: [] });
+    const [state, setState] = useState({ id: null, known: null, like: [] });
     useEffect(() => {
-        setState((before) => ({ ...before, known: before.like.find((one) => one.id === id) ?? null, isAsked: !id }));
         let isStale = false;
-        const timer = setTimeout(async () => {
-            const { data } = await ask('GET', '/v1/clients', { query: { q: id, limit: 50 } }).catch(() =>
-                ({ data: { items: [] } }));
-            const found = data.items.find((one) => one.id === id);
-            // Among very many that are like it, it may stand further down.
-            const asked = !found && data.next_cursor
-                ? await ask('GET', `/v1/clients/${encodeURIComponent(id)}`).catch(() => null) : null;
-            if (isStale) return;
-            setState({ known: found ?? asked?.data ?? null, isAsked: true, like: data.items });
-        }, 200);
+        const timer = setTimeout(() => find(id).then((found) => isStale || setState(found), () => {}), 200);
         return () => {
             isStale = true;
             clearTimeout(timer);
         };
     }, [id]);
-    return state;
+    return state.id === id ? { ...state, isAsked: true } : { id, known: null, like: state.like, isAsked: false };
 }
 
 /** The form. */
@@ -136,7 +136,7 @@ export function NewKey() {
     const me = session.value.token_name;
     const clientId = form.client || (form.owner === 'you' ? slug(me) : form.owner === 'machine' ? slug(form.name) : '');
     const client = useClient(clientId);
-    const isNewClient = client.isAsked && !client.known && clientId !== '';
+    const isNewClient = !client.known && clientId !== '' && (client.isAsked || form.clientType !== '');
     const policy = settings?.policy ?? {};
     if (!mayWrite()) {
         return html`<${PageHead} title="Create API key" back=${['#/keys', 'API keys']} />
@@ -148,12 +148,14 @@ export function NewKey() {
     const submit = async (event) => {
         event.preventDefault();
         if (isBusy) return;
-        const text = JSON.stringify(body);
-        if (sent.current.text !== text) sent.current = { text, once: onceWord() };
         setIsBusy(true);
         setError(null);
         try {
-            const { data } = await ask('POST', '/v1/keys', { body, once: sent.current.once });
+            const { known: there } = client.isAsked ? client : await find(clientId);
+            const wanted = bodyOf(form, clientId, !there);
+            const text = JSON.stringify(wanted);
+            if (sent.current.text !== text) sent.current = { text, once: onceWord() };
+            const { data } = await ask('POST', '/v1/keys', { body: wanted, once: sent.current.once });
             // What was typed is not needed any more; a key of one's own above all.
             setForm(start({}));
             sent.current = { text: '', once: '' };

@@ -3,14 +3,17 @@
  *
  * Where everything fits it is no stop on the way of the Tab key.
  */
-import { html, useEffect, useRef, useState } from '../html.js';
+import { html, useEffect, useLayoutEffect, useRef, useState } from '../html.js';
 
 /** `label` says what is in it. */
 export function Scroll({ label, children }) {
     const box = useRef(null);
     const [isTooWide, setIsTooWide] = useState(false);
+    const look = () => box.current && setIsTooWide(box.current.scrollWidth > box.current.clientWidth);
+    useLayoutEffect(() => {
+        look();
+    });
     useEffect(() => {
-        const look = () => box.current && setIsTooWide(box.current.scrollWidth > box.current.clientWidth);
         const watcher = new ResizeObserver(look);
         watcher.observe(box.current);
         watcher.observe(box.current.firstElementChild);

@@ -57,6 +57,8 @@ const screens = (key) => ({
 });
 
 async function judge(page, what) {
+    // What is measured after it was drawn has been by the second frame.
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
     await page.evaluate(await readFile(AXE, 'utf8'));
     const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
     const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
@@ -164,7 +166,7 @@ check('looks: a key is made, rotated and revoked with the keyboard alone', async
     await dialog.waitFor();
     await page.keyboard.press('Escape');
     await dialog.waitFor({ state: 'detached' });
-    assert.equal(await focused(), 'Revoke', 'the focus did not come back');
+    await until(async () => (await focused()) === 'Revoke', () => 'the focus did not come back');
     await page.keyboard.press('Enter');
     await reach('Type by keyboard to confirm');
     await page.keyboard.type('by keyboard');
