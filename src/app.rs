@@ -7,6 +7,7 @@
 //! There are no globals besides the log: all state is made here and handed down.
 
 pub mod keys;
+mod limits;
 mod sockets;
 mod take_over;
 
@@ -137,6 +138,9 @@ pub enum StartError {
     /// The gateway that runs, whose place was to be taken.
     #[error("cannot take over")]
     TakeOver(#[from] TakeOverError),
+    /// The secret that limits tell callers apart with.
+    #[error("the system gives no random bytes")]
+    NoRandomness(#[source] getrandom::Error),
     /// What is made at the first start.
     #[error("what is made at the first start cannot be made")]
     First(#[from] Refused),
@@ -215,6 +219,7 @@ pub fn run(
     table.set_pepper(loaded.pepper.take());
     table.extend(&loaded.keys);
     let management = keys::open(&loaded, Arc::clone(&table))?;
+    keys::plans_fit(&management, &loaded)?;
     let webhook = Arc::new(ArcSwapOption::from(webhook_receiver(loaded.issuing.webhook.as_ref())));
     let of_store = management.load()?;
     let first_secret = match first {
@@ -241,7 +246,17 @@ pub fn run(
     report_certificates(&metrics, &certificates);
     health.published(started.generation, &loaded.snapshot.content_digest, SystemTime::now());
     health.keys_loaded();
+    let counts =
+        limits::begin(settings.rate_limit_file.as_deref(), &loaded.snapshot).map_err(StartError::NoRandomness)?;
+    let counts = Arc::new(counts);
     let snapshot = Arc::new(CurrentSnapshot::new(loaded.snapshot));
+    let keeping = limits::Keeping {
+        limits: Arc::clone(&counts),
+        snapshot: Arc::clone(&snapshot),
+        file: settings.rate_limit_file.clone(),
+        metrics: metrics.clone(),
+    };
+    let keeping = keeping.start().map_err(StartError::system("thread"))?;
 
     let forwarding = ForwardSettings {
         off_limits: Arc::clone(&own_addresses),
@@ -275,7 +290,11 @@ pub fn run(
         keys_changed: cut,
         fits: {
             let management = management.clone();
-            Box::new(move |loaded| keys::fits(&management, loaded))
+            Box::new(move |loaded| keys::fits(&management, loaded).and_then(|()| keys::plans_fit(&management, loaded)))
+        },
+        prepare: {
+            let counts = Arc::clone(&counts);
+            Box::new(move |snapshot| counts.limiter().adopt(&snapshot.limits))
         },
         applied: {
             let (management, webhook) = (management.clone(), Arc::clone(&webhook));
@@ -297,6 +316,7 @@ pub fn run(
         faults: Default::default(),
         holders: Holders::new(management.clone()),
         guesses: Guesses::new(settings.limits.rejected_keys),
+        limits: Arc::clone(&counts),
     });
     let drain = Drain::new();
     let connections = connection_settings(&settings);
@@ -319,7 +339,8 @@ pub fn run(
     };
     let reload = reload_on_demand(reloads.clone());
     let delivery = webhook::deliver(management.clone(), webhook, metrics.clone());
-    let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone());
+    let in_force = limits::InForce { limits: counts, snapshot: Arc::clone(&snapshot) };
+    let api = AdminApi::of_gateway(management, Arc::clone(&reload), Some(Arc::new(in_force)), metrics.clone());
     let socket = settings.store.as_deref().and_then(|store| local_socket(store, inheritance.local.take()));
     let succession = Succession {
         addresses: of_callers.iter().map(|(_, address, _)| *address).collect::<BTreeSet<_>>().into_iter().collect(),
@@ -345,6 +366,7 @@ pub fn run(
     runtime.spawn(checking);
     let outcome = runtime.block_on(background.run(operators, started, announce, workers));
     upkeep.stop();
+    keeping.stop();
     // A name that is still being looked up is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome

@@ -11,6 +11,7 @@ mod cors;
 mod fault_log;
 mod guesses;
 mod holder;
+mod limiting;
 mod record;
 mod request_id;
 mod response;
@@ -31,6 +32,7 @@ use crate::admission::{Admitted, Gate, Permit, Preflight, Refused, Rejection, Re
 use crate::body::Body;
 use crate::forward::{ForwardError, Forwarder, Outgoing};
 use crate::keys::{KeyTable, Timestamp};
+use crate::limit::{Exceeded, Taken};
 use crate::server::peer::{ForwardedBy, client_address};
 use crate::server::{Handler, Peer, RequestBody, Violation};
 use crate::snapshot::{CurrentSnapshot, Snapshot};
@@ -42,6 +44,7 @@ pub use fault_log::FaultLog;
 pub use guesses::Guesses;
 use guesses::{Debt, SpentGate};
 pub use holder::Holders;
+pub use limiting::Limiting;
 use record::{CountedBody, Record, RecordedBody};
 use request_id::{RequestId, RequestIds};
 use response::Refusal;
@@ -68,6 +71,8 @@ pub struct Shared {
     pub holders: Holders,
     /// How many keys that are not good an address may show.
     pub guesses: Guesses,
+    /// How many requests callers have made.
+    pub limits: Arc<Limiting>,
 }
 
 /// Remembers which client types were seen using a deprecated credential source, so that each is logged once.
@@ -108,6 +113,8 @@ enum Failure {
     Upstream(ForwardError),
     /// Why a holder's wish was not carried out.
     Told(Box<Refusal>),
+    /// A limit was reached.
+    Limited(Box<Exceeded>),
 }
 
 impl From<Refused> for Failure {
@@ -162,6 +169,10 @@ impl Gateway {
             {
                 cors::allow(cors, &parts.headers, response.headers_mut());
             }
+            if !record.standings.is_empty() {
+                let now = self.worker.shared.limits.moment(record.started(), record.at());
+                snapshot.limits.headers.write(&snapshot.limits, &record.standings, now, response.headers_mut());
+            }
             if let Some(value) = seen.request_id.value() {
                 response.headers_mut().insert(request_id::HEADER, value);
             }
@@ -182,12 +193,21 @@ impl Gateway {
     ) -> impl Future<Output = Result<Response<Body>, Failure>> + Send {
         async move {
             let (authority, host) = requested_host(&parts.uri, &parts.headers)?;
+            let taken = self.ask_first(view, record)?;
+            let asked = Arc::clone(&view.snapshot);
             let admitted = loop {
                 match self.decide(parts, &host, peer, view, record) {
                     Some(admitted) => break admitted?,
                     // Boxed: it is rare.
                     None => *view = Box::pin(self.view_of_one_piece(parts, peer, record.at())).await,
                 }
+            };
+            let taken = if Arc::ptr_eq(&asked, &view.snapshot) {
+                taken
+            } else {
+                // Of rules that are not in force any more: counted, and not told of.
+                record.standings.clear();
+                None
             };
             let seen = &view.seen;
             let permit = match admitted {
@@ -196,6 +216,7 @@ impl Gateway {
             };
             self.note_deprecated_source(&permit);
             let received = record.received();
+            let permit = if view.snapshot.limits.is_empty() { permit } else { self.ask_limits(permit, taken, record)? };
             let permit = record.admitted(permit);
             if let Some(most) = permit.endpoint().max_body {
                 body.limit(most).map_err(|_| Rejection::BodyTooLarge)?;
@@ -232,6 +253,38 @@ impl Gateway {
                 }
             }
             Ok(answer)
+        }
+    }
+
+    /// Asks the limits that need nothing but the address. How they stand is told whatever comes of the request.
+    fn ask_first(&self, view: &View, record: &mut Record) -> Result<Option<Taken>, Failure> {
+        let shared = &self.worker.shared;
+        let limits = &view.snapshot.limits;
+        if limits.first.is_empty() {
+            return Ok(None);
+        }
+        let now = shared.limits.moment(record.started(), record.at());
+        let taken = shared.limits.first(limits, view.seen.client_address, now, &self.worker.metrics);
+        let taken = taken.map_err(|exceeded| Failure::Limited(Box::new(exceeded)))?;
+        if let Some(taken) = &taken {
+            record.standings.clone_from(&taken.standings);
+        }
+        Ok(taken)
+    }
+
+    /// Asks the limits of a request that every rule admits.
+    fn ask_limits(&self, mut permit: Permit, before: Option<Taken>, record: &mut Record) -> Result<Permit, Failure> {
+        let limits = &self.worker.shared.limits;
+        let now = limits.moment(record.started(), record.at());
+        match limits.admitted(&mut permit, before, now, &self.worker.metrics) {
+            Ok(standings) => {
+                record.standings = standings;
+                Ok(permit)
+            }
+            Err(failure) => {
+                record.admitted(permit);
+                Err(failure)
+            }
         }
     }
 
@@ -357,6 +410,12 @@ impl Gateway {
                 // A request whose host is no host is no better than one whose framing is broken.
                 closes = refused.rejection == Rejection::HostInvalid;
                 record.refused(*refused, refusal.exact_code);
+                refusal
+            }
+            Failure::Limited(exceeded) => {
+                let refusal = Refusal::of_limit(&exceeded, &snapshot.limits);
+                record.failed(refusal.exact_code);
+                record.standings = exceeded.standings;
                 refusal
             }
             Failure::Told(refusal) => {
