@@ -20,6 +20,7 @@ mod exports;
 mod idempotency;
 mod imports;
 mod keys;
+mod limits;
 mod openapi;
 mod problem;
 mod shape;
@@ -29,6 +30,7 @@ mod tokens;
 
 pub use auth::Caller;
 pub use imports::{ImportFormat, read_import};
+pub use limits::LimitsInForce;
 pub use openapi::document;
 pub(crate) use shape::ImportRow;
 pub(crate) use socket::user_name;
@@ -60,6 +62,7 @@ struct Context(Arc<Shared>);
 struct Shared {
     management: Management,
     reload: Option<Reload>,
+    limits: Option<Arc<dyn LimitsInForce>>,
     metrics: Metrics,
     throttle: Throttle,
     answers: Answers,
@@ -86,10 +89,31 @@ impl std::fmt::Debug for AdminApi {
 }
 
 impl AdminApi {
-    /// Over this management; `reload` is what a running gateway offers besides.
+    /// Over this management, where no gateway runs.
     #[must_use]
-    pub fn new(management: Management, reload: Option<Reload>, metrics: Metrics) -> Self {
-        let shared = Shared { management, reload, metrics, throttle: Throttle::default(), answers: Answers::default() };
+    pub fn new(management: Management, metrics: Metrics) -> Self {
+        Self::over(management, None, None, metrics)
+    }
+
+    /// The same in a running gateway, which can be told to reload and knows what is left of limits.
+    #[must_use]
+    pub fn of_gateway(
+        management: Management,
+        reload: Reload,
+        limits: Option<Arc<dyn LimitsInForce>>,
+        metrics: Metrics,
+    ) -> Self {
+        Self::over(management, Some(reload), limits, metrics)
+    }
+
+    fn over(
+        management: Management,
+        reload: Option<Reload>,
+        limits: Option<Arc<dyn LimitsInForce>>,
+        metrics: Metrics,
+    ) -> Self {
+        let (throttle, answers) = (Throttle::default(), Answers::default());
+        let shared = Shared { management, reload, limits, metrics, throttle, answers };
         Self { router: openapi::router(Context(Arc::new(shared))) }
     }
 

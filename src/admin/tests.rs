@@ -102,7 +102,10 @@ impl Desk {
         let management = Management::new(store, Arc::new(KeyTable::new()), issuing);
         management.load().unwrap();
         let metrics = Metrics::new(Health::default());
-        let api = AdminApi::new(management.clone(), reload, metrics.clone());
+        let api = match reload {
+            Some(reload) => AdminApi::of_gateway(management.clone(), reload, None, metrics.clone()),
+            None => AdminApi::new(management.clone(), metrics.clone()),
+        };
         Self { folder, api, management, metrics }
     }
 
@@ -479,7 +482,7 @@ async fn a_request_that_is_sent_again_is_carried_out_once() {
     assert_eq!(send(&other).send().await.code(), (422, "idempotency_key_reused".to_owned()));
 
     // After a restart the store still knows what was done, and the key is gone.
-    let restarted = AdminApi::new(desk.management.clone(), None, desk.metrics.clone());
+    let restarted = AdminApi::new(desk.management.clone(), desk.metrics.clone());
     let desk = Desk { api: restarted, ..desk };
     let send = |body: &Value| desk.ask(Method::POST, "/v1/keys").header("idempotency-key", "a-1").json(body);
     let spent = send(&body).send().await;
@@ -698,7 +701,7 @@ async fn without_a_store_everything_can_be_read_and_nothing_changed() {
     let management = Management::new(store, Arc::new(KeyTable::new()), Issuing::default());
     management.load().unwrap();
     let metrics = Metrics::new(Health::default());
-    let api = AdminApi::new(management.clone(), None, metrics.clone());
+    let api = AdminApi::new(management.clone(), metrics.clone());
     let desk = Desk { folder: tempfile::tempdir().unwrap(), api, management, metrics };
     assert_eq!(desk.ask(Method::GET, "/v1/keys").send().await.status, 200);
     let body = json!({ "name": "n", "client": { "id": "c", "client_type": "t" } });

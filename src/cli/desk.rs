@@ -134,7 +134,7 @@ fn in_process(mut loaded: Loaded) -> Result<AdminApi, Failed> {
         .stand_by()
         .map_err(|error| fail(&format!("the store cannot be read: {error}")))
         .and_then(|()| management.take_files(files).map_err(|error| fail(&error.to_string())))?;
-    Ok(AdminApi::new(management, None, Metrics::new(Health::default())))
+    Ok(AdminApi::new(management, Metrics::new(Health::default())))
 }
 
 /// Does what is asked of it.
@@ -159,6 +159,12 @@ impl Desk {
     /// Asks for something without a body.
     pub(super) fn get(&mut self, target: &str) -> Result<Value, Failed> {
         self.ask(&Method::GET, target, None::<&()>)
+    }
+
+    /// The same; nothing if it is not to be had here.
+    pub(super) fn try_get(&mut self, target: &str) -> Result<Option<Value>, Failed> {
+        let (status, answer) = self.attempt(&Method::GET, target, None::<&()>)?;
+        Ok(status.is_success().then_some(answer))
     }
 
     /// Asks for something, and gives what was answered. What was refused has been told.
