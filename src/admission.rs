@@ -130,6 +130,7 @@ pub fn admit<T: Trace>(
         return Err(refused(Rejection::MethodNotAllowed { allowed: allowed_methods(endpoint, &path) }));
     }
     let told = told_by_trusted_peer(head, snapshot).map_err(&refused)?;
+    let asks_origin = shown.key().is_some_and(|key| !key.origins.is_empty());
     let facts = Facts {
         method: head.method,
         caller: shown.key().map(|key| Caller {
@@ -143,7 +144,7 @@ pub fn admit<T: Trace>(
         is_backoffice: head.is_backoffice || told.is_backoffice,
         client_address: head.client_address,
         is_secure: head.is_secure,
-        origin: only_text(head, &header::ORIGIN),
+        origin: asks_origin.then(|| only_text(head, &header::ORIGIN)).flatten(),
         tenant: requested_tenant(&rule.policy, endpoint, reference, head, &path),
     };
     trace.policy(&rule.policy, &facts);

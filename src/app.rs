@@ -579,8 +579,10 @@ fn cut_streams(
 /// What goes on beside changes of keys.
 fn upkeep(management: &Management, usages: Vec<Arc<KeyUsage>>, metrics: Metrics) -> Upkeep {
     let failing = metrics.clone();
+    let pressing = usages.clone();
     Upkeep {
         management: management.clone(),
+        usage_presses: Box::new(move || pressing.iter().any(|usage| usage.presses())),
         usage: Box::new(move || usages.iter().flat_map(|usage| usage.take()).collect()),
         counted: Box::new(move |counts| metrics.set_keys(keys::facts(counts))),
         failed: Box::new(move |what| failing.store_failed(what)),

@@ -17,6 +17,7 @@ mod connection;
 mod error;
 mod exchange;
 mod field;
+mod head;
 mod open;
 mod request;
 mod response;
@@ -98,7 +99,7 @@ pub struct Outgoing<'a> {
     /// The caller spoke TLS, to us or to a trusted proxy.
     pub is_secure: bool,
     /// The id under which the request is known, ours or a trusted peer's.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// The one host the request is for.
     pub host: &'a str,
     /// What the peer says of where the request comes from is believed.

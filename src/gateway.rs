@@ -229,7 +229,7 @@ impl Gateway {
                 parts,
                 peer,
                 is_secure: seen.is_secure,
-                request_id: seen.request_id.as_str(),
+                request_id: seen.request_id.as_bytes(),
                 host: authority,
                 trusts_peer: seen.trusts_peer,
             };

@@ -75,7 +75,7 @@ impl Line {
 
 /// What stands behind one name.
 enum Value<'a> {
-    Text(&'a str),
+    Text(&'a [u8]),
     Groups(&'a [Group]),
     Permissions(EffectivePermissions<'a>),
 }
@@ -83,7 +83,7 @@ enum Value<'a> {
 impl Value<'_> {
     fn append_to(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Text(text) => out.extend_from_slice(text),
             Self::Groups(groups) => {
                 for (index, group) in groups.iter().enumerate() {
                     if index > 0 {
@@ -189,11 +189,11 @@ impl IdentityHeaders {
         // each is looked at again: one line break here would let a user write headers.
         if let Some(key) = who.key {
             let client = &*key.client;
-            say(&lines.client_type, Some(Value::Text(client.client_type.as_str())));
-            say(&lines.client_id, Some(Value::Text(client.id.as_str())));
-            say(&lines.client_key_id, Some(Value::Text(key.id.as_str())));
-            say(&lines.client_tenant, client.tenant.as_ref().map(|tenant| Value::Text(tenant.as_str())));
-            say(&lines.client_environment, key.environment.as_ref().map(|name| Value::Text(name.as_str())));
+            say(&lines.client_type, Some(Value::Text(client.client_type.as_str().as_bytes())));
+            say(&lines.client_id, Some(Value::Text(client.id.as_str().as_bytes())));
+            say(&lines.client_key_id, Some(Value::Text(key.id.as_bytes())));
+            say(&lines.client_tenant, client.tenant.as_ref().map(|tenant| Value::Text(tenant.as_str().as_bytes())));
+            say(&lines.client_environment, key.environment.as_ref().map(|name| Value::Text(name.as_str().as_bytes())));
             if lines.client_permissions.is_some() {
                 let effective = EffectivePermissions::of(&client.grants, &key.grants);
                 say(&lines.client_permissions, effective.map(Value::Permissions));
@@ -206,7 +206,7 @@ impl IdentityHeaders {
             say(&lines.user_properties, user.properties.as_deref().and_then(safe));
         }
         // Never `0`: the upstreams this header is for take any value for true.
-        say(&lines.is_backoffice, who.is_backoffice.then_some(Value::Text("1")));
+        say(&lines.is_backoffice, who.is_backoffice.then_some(Value::Text(b"1")));
     }
 }
 
@@ -216,7 +216,7 @@ fn groups(groups: &[Group]) -> Option<Value<'_>> {
 
 /// A text that can be the whole value of a header; without it, an upstream knows less of the user, never something wrong.
 fn safe(text: &str) -> Option<Value<'_>> {
-    (!text.is_empty() && !text.chars().any(char::is_control)).then_some(Value::Text(text))
+    (!text.is_empty() && !text.chars().any(char::is_control)).then_some(Value::Text(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -133,15 +133,24 @@ impl KeyId {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             // It was text when it came in.
-            IdText::Short { length, bytes } => str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
+            IdText::Short { .. } => str::from_utf8(self.as_bytes()).unwrap_or_default(),
             IdText::Long(text) => text,
+        }
+    }
+
+    /// The same, without another look whether it is text.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            IdText::Short { length, bytes } => &bytes[..usize::from(*length)],
+            IdText::Long(text) => text.as_bytes(),
         }
     }
 }
 
 impl PartialEq for KeyId {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -149,7 +158,7 @@ impl Eq for KeyId {}
 
 impl Hash for KeyId {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
+        self.as_bytes().hash(state);
     }
 }
 

@@ -26,7 +26,8 @@ mod view;
 
 pub use actor::{Actor, Role, Via};
 pub use clients::{ClientChoice, CreateClient, EditClient, OwnerRemoval};
-pub use files::{FileConflict, FileKeys};
+use files::WaitingFiles;
+pub use files::{AskForCopy, FileConflict, FileKeys};
 pub use import::{ImportLine, ImportReport, ImportSecret, RefusedLine};
 pub use issuing::{Issuing, KnownWords, Prefix, Warning};
 pub use keys::{CreateKey, Created, EditKey, Revoked};
@@ -34,6 +35,7 @@ pub use refused::{Claim, Fault, Refused, Unmet};
 pub use reports::Asked;
 pub use rotation::{MAX_GRACE, RotateKey, USUAL_GRACE};
 pub use tokens::{CreateToken, CreatedToken, HeldToken};
+use upkeep::AskUpkeep;
 pub use upkeep::{Upkeep, UpkeepHandle, day_of};
 
 use std::sync::atomic::{AtomicBool, AtomicI64};
@@ -64,6 +66,10 @@ struct Inner {
     tokens: ArcSwap<Vec<HeldToken>>,
     /// Nothing has changed since keys were last counted.
     is_counted: AtomicBool,
+    /// Files that are to be copied when somebody looks, or after a while.
+    waiting_files: Mutex<Option<WaitingFiles>>,
+    /// How the thread is asked that keeps up, while there is one.
+    upkeep: Mutex<Option<AskUpkeep>>,
     /// When an import last wrote, in milliseconds since 1970: what can wait waits for its end.
     imported_at: AtomicI64,
 }
@@ -87,6 +93,8 @@ impl Management {
             cut: OnceLock::new(),
             tokens: ArcSwap::default(),
             is_counted: AtomicBool::new(false),
+            waiting_files: Mutex::new(None),
+            upkeep: Mutex::new(None),
             imported_at: AtomicI64::new(i64::MIN),
         };
         Self { inner: Arc::new(inner) }

@@ -103,7 +103,7 @@ pub struct Facts<'a> {
     pub client_address: IpAddr,
     /// The request came over TLS, as far as we or a trusted proxy can tell.
     pub is_secure: bool,
-    /// The `Origin` header, if there is exactly one and it is text.
+    /// The `Origin` header, if there is exactly one and it is text. Only needed where the key lists origins.
     pub origin: Option<&'a str>,
     /// The tenant the request is about, taken from where [`Policy::tenant`] says; `None` if it is not there.
     pub tenant: Option<&'a str>,

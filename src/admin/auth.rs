@@ -50,6 +50,10 @@ pub(super) async fn authenticate(State(context): State<Context>, mut request: Re
     };
     let mut response = match outcome {
         Ok(actor) => {
+            if context.management.do_files_wait() {
+                let management = context.management.clone();
+                let _ = tokio::task::spawn_blocking(move || management.copy_waiting_files()).await;
+            }
             request.extensions_mut().insert(actor);
             next.run(request).await
         }

@@ -194,6 +194,7 @@ pub(super) async fn export_keys(
     let at = now();
     let filter = asked.filter(at)?;
     let each = move |management: &Management, take: &mut dyn FnMut(Vec<Key>) -> bool| {
+        management.freshen_usage();
         let (order, descending) = asked.order();
         let mut cursor: Option<String> = None;
         loop {

@@ -157,6 +157,7 @@ pub(super) async fn list_keys(
     let page = blocking(move || {
         let (order, descending) = asked.order();
         let part = Asked { cursor: asked.cursor.as_deref(), limit: asked.limit.unwrap_or(50) };
+        context.management.freshen_usage();
         context.management.keys(&filter, order, descending, part, at)
     })
     .await?;
@@ -225,7 +226,11 @@ pub(super) async fn show_key(
     State(context): State<Context>,
     Path(id): Path<String>,
 ) -> Result<Versioned<Key>, Problem> {
-    let detail = blocking(move || context.management.key(&id)).await?;
+    let detail = blocking(move || {
+        context.management.freshen_usage();
+        context.management.key(&id)
+    })
+    .await?;
     Ok(Versioned(detail.key.version, Key::of(&detail, now())))
 }
 
@@ -439,7 +444,11 @@ pub(super) async fn show_usage(
         return Err(Problem::unreadable("/days".to_owned(), "parameter_invalid", detail));
     }
     let since = day_of(now()) - i64::from(days) + 1;
-    let rows = blocking(move || context.management.usage(&id, since)).await?;
+    let rows = blocking(move || {
+        context.management.freshen_usage();
+        context.management.usage(&id, since)
+    })
+    .await?;
     Ok(Answer(StatusCode::OK, Usage { items: rows.into_iter().map(UsageDay::of).collect() }))
 }
 

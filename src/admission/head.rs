@@ -112,15 +112,27 @@ fn well_formed_host(authority: &str) -> Option<&str> {
     port_is_right.then_some(host)
 }
 
+/// The bytes of a registered name that is sent in good faith.
+const IS_NAME_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'_' | b'.');
+        byte += 1;
+    }
+    table
+};
+
 /// Whether this is a registered name or an IPv4 address: no label is empty, save the one behind a last dot.
 fn is_name(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_' | b'.');
-    // Without an early way out the loops are done many bytes at a time.
-    bytes.iter().fold(true, |good, byte| good & is_good(*byte))
-        && !bytes.iter().zip(&bytes[1.min(bytes.len())..]).fold(false, |bad, pair| bad | (pair == (&b'.', &b'.')))
-        && !bytes.starts_with(b".")
-        && (1..=255).contains(&bytes.len())
+    // A dot behind a dot, or at the beginning, ends a label that is empty.
+    let mut last = b'.';
+    let is_good = name.bytes().all(|byte| {
+        let is_good = IS_NAME_BYTE[usize::from(byte)] && !(byte == b'.' && last == b'.');
+        last = byte;
+        is_good
+    });
+    is_good && (1..=255).contains(&name.len())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
+use std::time::Duration;
 
 use super::StartError;
 use crate::client::Client;
@@ -115,6 +116,12 @@ pub(super) fn facts(counts: &StateCounts) -> KeyFacts {
 /// What the files hold, to be copied into the store.
 pub(super) type FileContent = (Vec<Arc<Client>>, Vec<KeyRecord>);
 
+/// After a start the first requests come first: files are copied into a temporary store so much later, or when somebody
+/// looks.
+const COPY_AFTER: Duration = Duration::from_secs(20);
+/// How much less than the data path the copier is to get of a processor that both want.
+const COPIER_NICENESS: i32 = 19;
+
 /// Copies what the files hold into the store, in the background: it may be a million keys, and nobody waits for it but
 /// whoever lists them.
 #[derive(Debug, Clone)]
@@ -124,7 +131,15 @@ impl Copier {
     pub(super) fn start(management: Management, metrics: Metrics) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel::<FileContent>();
         thread::Builder::new().name("files".into()).spawn(move || {
+            // It goes on just as well, only less politely.
+            let _ = rustix::process::nice(COPIER_NICENESS);
             while let Ok(mut content) = receiver.recv() {
+                let (ask, asked) = mpsc::channel();
+                let is_put_off = management.store().is_temporary();
+                if is_put_off {
+                    management.files_wait(FileKeys { clients: &content.0, keys: &content.1 }, ask);
+                }
+                let mut told = if is_put_off { asked.recv_timeout(COPY_AFTER).ok() } else { None };
                 // Only the newest counts.
                 while let Ok(newer) = receiver.try_recv() {
                     content = newer;
@@ -134,6 +149,9 @@ impl Copier {
                     metrics.store_failed("files");
                     tracing::warn!(error = %error, "the keys of the files cannot be listed: they could not be copied");
                 }
+                management.files_wait_no_more();
+                // Whoever asked is told by this.
+                drop((told.take(), asked));
             }
         })?;
         Ok(Self(sender))

@@ -15,7 +15,7 @@
 //!
 //! What people get wrong: to take the first of two values. The upstream may take the last. Two that differ are refused.
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName};
 use memchr::{memchr2_iter, memchr3_iter};
 
@@ -113,6 +113,8 @@ pub struct Extractor {
     headers: Box<[(usize, HeaderName)]>,
     bearer: Option<usize>,
     cookies: Box<[(usize, Box<str>)]>,
+    /// One bit for each length that the name of such a header, `Authorization` or `Cookie` has.
+    lengths: u64,
     stripped: FoldedNames,
     stripped_cookies: Box<[Box<str>]>,
 }
@@ -132,12 +134,15 @@ impl Extractor {
         }
         let stripped = FoldedNames::new(headers.iter().map(|(_, name)| name.as_str().as_bytes()));
         let stripped_cookies = cookies.iter().map(|(_, name)| name.clone()).collect();
+        let names = headers.iter().map(|(_, name)| name).chain([&AUTHORIZATION, &COOKIE]);
+        let lengths = names.fold(0, |lengths, name| lengths | length_bit(name));
         Self {
             sources: sources.into(),
             prefixes,
             headers: headers.into(),
             bearer,
             cookies: cookies.into(),
+            lengths,
             stripped,
             stripped_cookies,
         }
@@ -198,8 +203,9 @@ impl Extractor {
     /// # Errors
     /// Why what was shown cannot be judged. A request is refused then, on open endpoints too.
     pub fn extract<'h>(&self, headers: &'h HeaderMap) -> Result<Extracted<'h>, MalformedCredential> {
-        let dedicated = self.dedicated_header(headers)?;
-        let bearer = self.bearer(headers)?;
+        let there = self.there(headers);
+        let dedicated = if there.in_header { self.dedicated_header(headers)? } else { None };
+        let bearer = if there.in_authorization { self.bearer(headers)? } else { Bearer::None };
         if let Some((source, text)) = dedicated {
             return Ok(Extracted { credential: Some(exact(text, source)?), authorization: bearer.as_other() });
         }
@@ -207,7 +213,9 @@ impl Extractor {
         if let (Some(source), Bearer::Ours(text)) = (self.bearer, &bearer) {
             return Ok(Extracted { credential: Some(exact(text, source)?), authorization: OtherAuthorization::None });
         }
-        if let Some((source, text)) = self.cookie(headers)? {
+        if there.in_cookie
+            && let Some((source, text)) = self.cookie(headers)?
+        {
             return Ok(Extracted { credential: Some(exact(text, source)?), authorization: bearer.as_other() });
         }
         let credential = match (self.bearer, &bearer) {
@@ -219,6 +227,17 @@ impl Extractor {
         };
         let authorization = if credential.is_some() { OtherAuthorization::None } else { bearer.as_other() };
         Ok(Extracted { credential, authorization })
+    }
+
+    /// Where to look: to pass over the names once is quicker than to ask for each place.
+    fn there(&self, headers: &HeaderMap) -> There {
+        let mut there = There::default();
+        for name in headers.keys().filter(|name| self.lengths & length_bit(name) != 0) {
+            there.in_authorization |= *name == AUTHORIZATION;
+            there.in_cookie |= *name == COOKIE;
+            there.in_header |= self.headers.iter().any(|(_, place)| place == name);
+        }
+        there
     }
 
     fn dedicated_header<'h>(&self, headers: &'h HeaderMap) -> Result<Option<(usize, &'h [u8])>, MalformedCredential> {
@@ -254,6 +273,19 @@ impl Extractor {
         }
         Ok(Bearer::Other(text))
     }
+}
+
+/// The kinds of places that a request has anything in.
+#[derive(Default)]
+struct There {
+    in_header: bool,
+    in_authorization: bool,
+    in_cookie: bool,
+}
+
+/// A bit for the length of a name; all long ones share one.
+fn length_bit(name: &HeaderName) -> u64 {
+    1 << name.as_str().len().min(63)
 }
 
 /// What stands in `Authorization`.

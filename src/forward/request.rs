@@ -1,7 +1,7 @@
 //! The head of a request as the upstream gets it.
 //!
 //! [`RequestPlan::new`] reads from a request what its framing and an upgrade depend on; [`write_head`] writes the whole
-//! head into a buffer, once for each server that is tried. Nothing is removed from the request: fields are copied one by
+//! head, once for each server that is tried, into what makes bytes or fields of it: see [`head`](super::head). Nothing is removed from the request: fields are copied one by
 //! one, and what must not pass is not copied. What we say ourselves is written after it, so that no field of the caller's,
 //! `Connection` included, can take it away.
 //!
@@ -12,8 +12,6 @@
 //! [`field`](super::field).
 
 use std::borrow::Cow;
-use std::io::Write;
-use std::net::IpAddr;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, TRAILER, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -21,6 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use super::Outgoing;
 use super::chunked::may_trail;
 use super::field::{FieldKind, kind_of};
+use super::head::{HeadSink, write_address};
 use super::sending::TrailerRule;
 use crate::admission::{CredentialUse, Permit};
 use crate::credential::{CredentialSource, folds_alike, without_cookie};
@@ -105,11 +104,11 @@ fn allowed_upgrade<'e>(endpoint: &'e Endpoint, headers: &HeaderMap) -> Option<&'
         .map(|allowed| &**allowed)
 }
 
-/// Writes the head of a request, the empty line at its end included.
+/// Writes the head of a request, its end included, in the form of the protocol that `out` stands for.
 ///
 /// `server_host` is what [`HostRule::Server`] stands for.
 pub(super) fn write_head(
-    out: &mut Vec<u8>,
+    out: &mut impl HeadSink,
     permit: &Permit,
     outgoing: &Outgoing<'_>,
     plan: &RequestPlan<'_>,
@@ -117,38 +116,23 @@ pub(super) fn write_head(
 ) {
     let endpoint = &**permit.endpoint();
     let parts = outgoing.parts;
-    out.reserve(1024);
-    out.extend_from_slice(parts.method.as_str().as_bytes());
-    out.push(b' ');
-    write_target(out, permit, outgoing);
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    let host = match &endpoint.upstream.host {
+    out.begin_request(&parts.method, |target| write_target(target, permit, outgoing));
+    out.host(match &endpoint.upstream.host {
         HostRule::Preserve => outgoing.host.as_bytes(),
         HostRule::Server => server_host.map_or(outgoing.host.as_bytes(), HeaderValue::as_bytes),
         HostRule::Fixed(host) => host.as_bytes(),
-    };
-    write_field(out, b"host", host);
-
+    });
     let asks_trailers = copy_fields(out, permit, outgoing, plan);
     write_forwarded(out, permit, outgoing);
-    permit.snapshot().identity.write(out, &permit.identified());
-    write_connection(out, plan, asks_trailers);
-    match plan.framing {
-        RequestFraming::None => {}
-        RequestFraming::Zero => out.extend_from_slice(b"content-length: 0\r\n"),
-        RequestFraming::Length(length) => {
-            write_field(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
-        }
-        RequestFraming::Chunked => {
-            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-            if endpoint.passes_request_trailers {
-                for value in parts.headers.get_all(TRAILER) {
-                    write_field(out, b"trailer", value.as_bytes());
-                }
-            }
+    out.identity(&permit.snapshot().identity, &permit.identified());
+    out.connection(plan.upgrade, asks_trailers);
+    out.framing(plan.framing);
+    if plan.framing == RequestFraming::Chunked && endpoint.passes_request_trailers {
+        for value in parts.headers.get_all(TRAILER) {
+            out.copy(&TRAILER, value);
         }
     }
-    out.extend_from_slice(b"\r\n");
+    out.end_request();
 }
 
 fn write_target(out: &mut Vec<u8>, permit: &Permit, outgoing: &Outgoing<'_>) {
@@ -176,7 +160,7 @@ fn write_swapped(out: &mut Vec<u8>, path: &str, swap: &PrefixSwap) {
 }
 
 /// Copies every field that may pass as it is, and the part of `Cookie` that may. Says whether `TE` asks for trailers.
-fn copy_fields(out: &mut Vec<u8>, permit: &Permit, outgoing: &Outgoing<'_>, plan: &RequestPlan<'_>) -> bool {
+fn copy_fields(out: &mut impl HeadSink, permit: &Permit, outgoing: &Outgoing<'_>, plan: &RequestPlan<'_>) -> bool {
     let endpoint = &**permit.endpoint();
     let identity = &permit.snapshot().identity;
     let headers = &outgoing.parts.headers;
@@ -209,7 +193,7 @@ fn copy_fields(out: &mut Vec<u8>, permit: &Permit, outgoing: &Outgoing<'_>, plan
             || (!is_judged && judged.is_some_and(|judged| folds_alike(judged, name)))
             || (!is_judged && plan.connection_names_fields && is_named_by_connection(headers, name));
         if passes && !ends_here {
-            write_field(out, name.as_str().as_bytes(), value.as_bytes());
+            out.copy(name, value);
         }
     }
     if has_cookies && !(plan.connection_names_fields && is_named_by_connection(headers, &COOKIE)) {
@@ -245,8 +229,8 @@ pub(super) fn trailer_rule(permit: &Permit) -> Option<TrailerRule> {
 }
 
 /// Writes all cookies as one field (HTTP/2 sends them in crumbs, RFC 9113 section 8.2.3), without those that hold a key.
-fn write_cookies(out: &mut Vec<u8>, headers: &HeaderMap, endpoint: &Endpoint) {
-    let start = out.len();
+fn write_cookies(out: &mut impl HeadSink, headers: &HeaderMap, endpoint: &Endpoint) {
+    let mut has_begun = false;
     for value in headers.get_all(COOKIE) {
         let mut left = Cow::Borrowed(value.as_bytes());
         if !endpoint.forwards_credential {
@@ -257,72 +241,40 @@ fn write_cookies(out: &mut Vec<u8>, headers: &HeaderMap, endpoint: &Endpoint) {
                 };
             }
         }
-        if !left.is_empty() {
-            out.extend_from_slice(if out.len() == start { b"cookie: " } else { b"; " });
-            out.extend_from_slice(&left);
+        if left.is_empty() {
+            continue;
         }
+        if has_begun {
+            out.value().extend_from_slice(b"; ");
+        } else {
+            out.begin("cookie: ");
+            has_begun = true;
+        }
+        out.value().extend_from_slice(&left);
     }
-    if out.len() != start {
-        out.extend_from_slice(b"\r\n");
+    if has_begun {
+        out.end();
     }
 }
 
 /// Says where the request comes from. What came from a peer that is not trusted is not there any more.
-fn write_forwarded(out: &mut Vec<u8>, permit: &Permit, outgoing: &Outgoing<'_>) {
+fn write_forwarded(out: &mut impl HeadSink, permit: &Permit, outgoing: &Outgoing<'_>) {
     let headers = &outgoing.parts.headers;
-    out.extend_from_slice(b"x-forwarded-for: ");
+    out.begin("x-forwarded-for: ");
     if outgoing.trusts_peer {
         for value in headers.get_all("x-forwarded-for") {
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b", ");
+            out.value().extend_from_slice(value.as_bytes());
+            out.value().extend_from_slice(b", ");
         }
-        write_address(out, outgoing.peer.address.ip());
+        write_address(out.value(), outgoing.peer.address.ip());
     } else {
-        write_address(out, permit.client_address());
+        write_address(out.value(), permit.client_address());
     }
-    out.extend_from_slice(b"\r\nx-forwarded-proto: ");
-    out.extend_from_slice(if outgoing.is_secure { b"https" } else { b"http" });
-    out.extend_from_slice(b"\r\n");
+    out.end();
+    out.field("x-forwarded-proto: ", if outgoing.is_secure { b"https" } else { b"http" });
     let told = if outgoing.trusts_peer { only_value(headers, "x-forwarded-host") } else { None };
-    write_field(out, b"x-forwarded-host", told.map_or(outgoing.host.as_bytes(), HeaderValue::as_bytes));
-    write_field(out, b"x-request-id", outgoing.request_id.as_bytes());
-}
-
-fn write_connection(out: &mut Vec<u8>, plan: &RequestPlan<'_>, asks_trailers: bool) {
-    if asks_trailers {
-        out.extend_from_slice(b"te: trailers\r\n");
-    }
-    match (plan.upgrade, asks_trailers) {
-        (Some(protocol), _) => {
-            write_field(out, b"upgrade", protocol.as_bytes());
-            write_field(out, b"connection", if asks_trailers { b"upgrade, te" } else { b"upgrade" });
-        }
-        (None, true) => out.extend_from_slice(b"connection: te\r\n"),
-        (None, false) => {}
-    }
-}
-
-fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            for (index, part) in address.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                out.extend_from_slice(itoa::Buffer::new().format(part).as_bytes());
-            }
-        }
-        IpAddr::V6(address) => {
-            write!(out, "{address}").expect("writing to a Vec cannot fail");
-        }
-    }
+    out.field("x-forwarded-host: ", told.map_or(outgoing.host.as_bytes(), HeaderValue::as_bytes));
+    out.field("x-request-id: ", outgoing.request_id);
 }
 
 /// The elements of a comma-separated field, over all its lines.

@@ -138,7 +138,7 @@ fn peer() -> Peer {
 }
 
 fn outgoing<'a>(parts: &'a http_request::Parts, peer: &'a Peer) -> Outgoing<'a> {
-    Outgoing { parts, peer, is_secure: false, request_id: "req-1", host: "api.example.com", trusts_peer: false }
+    Outgoing { parts, peer, is_secure: false, request_id: b"req-1", host: "api.example.com", trusts_peer: false }
 }
 
 /// A request's head from `METHOD target` and its fields.

@@ -29,13 +29,17 @@ impl RequestId {
         }
     }
 
+    /// The same, without another look whether it is text.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Made(text) => text,
+            Self::Sent(text) => text.as_bytes(),
+        }
+    }
+
     /// The id as the value of a header; every id can be one.
     pub(super) fn value(&self) -> Option<HeaderValue> {
-        let text = match self {
-            Self::Made(text) => &text[..],
-            Self::Sent(text) => text.as_bytes(),
-        };
-        HeaderValue::from_bytes(text).ok()
+        HeaderValue::from_bytes(self.as_bytes()).ok()
     }
 }
 

@@ -1,12 +1,13 @@
 //! What keys are used for, counted by each worker for itself.
 //!
-//! A request adds to a map of its worker's own; once a second somebody takes the map away and writes it down
-//! ([`KeyUsage::take`]). No two workers write the same memory, and a worker never waits: there are two maps, and one that is
+//! A request adds to a map of its worker's own; now and then somebody takes the map away and writes it down
+//! ([`KeyUsage::take`]), soon if [it presses](KeyUsage::presses). No two workers write the same memory, and a worker never waits: there are two maps, and one that is
 //! being taken away is left for the other.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::SystemTime;
 
@@ -14,11 +15,15 @@ use crate::keys::{KeyId, LastUse, SecretTag, TableEntry, Timestamp, UsageSample}
 
 /// The most different keys and endpoints that are held until they are taken away; more are not counted.
 const MAX_ENTRIES: usize = 200_000;
+/// So many press to be taken away.
+const MANY_ENTRIES: usize = 20_000;
 
 /// What keys did on one worker.
 #[derive(Debug, Default)]
 pub struct KeyUsage {
     shards: [Mutex<Counts>; 2],
+    /// See [`KeyUsage::presses`].
+    presses: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +61,9 @@ impl KeyUsage {
             }
             _ if is_full => {}
             _ => {
+                if last.was_pending || counts.admitted.len() >= MANY_ENTRIES {
+                    self.presses.store(true, Ordering::Relaxed);
+                }
                 let key = shown.key.id.clone();
                 counts.admitted.insert(place, Admitted { key, endpoint: Arc::clone(endpoint), count: 1, last });
             }
@@ -72,9 +80,17 @@ impl KeyUsage {
         counts.refused.entry(place).or_insert_with(|| Refused { endpoint: Arc::clone(endpoint), count: 0 }).count += 1;
     }
 
+    /// Whether what was counted should be taken away soon: it is much, or a secret was used for the first time that a
+    /// rotation waits for.
+    #[must_use]
+    pub fn presses(&self) -> bool {
+        self.presses.load(Ordering::Relaxed)
+    }
+
     /// Takes away what was counted since the last time.
     #[must_use]
     pub fn take(&self) -> Vec<UsageSample> {
+        self.presses.store(false, Ordering::Relaxed);
         let mut samples = Vec::new();
         for shard in &self.shards {
             let Counts { admitted, refused } = {
@@ -187,6 +203,19 @@ mod tests {
             ]
         );
         assert_eq!(usage.take(), []);
+    }
+
+    #[test]
+    fn the_first_use_of_a_pending_secret_presses_and_ordinary_use_does_not() {
+        let usage = KeyUsage::default();
+        let orders: Arc<str> = "orders".into();
+        let from = IpAddr::from([192, 0, 2, 1]);
+        usage.admitted(&shown("a", "one"), &orders, from, SystemTime::UNIX_EPOCH);
+        assert!(!usage.presses());
+        usage.admitted(&TableEntry { is_pending: true, ..shown("a", "two") }, &orders, from, SystemTime::UNIX_EPOCH);
+        assert!(usage.presses());
+        assert_eq!(usage.take().len(), 2);
+        assert!(!usage.presses());
     }
 
     #[test]

@@ -5,19 +5,25 @@
 //! and counted with the others ([`Management::take_files`]). They cannot be changed here.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Management, Refused};
 use crate::client::{Client, Tenant};
 use crate::credential::{KeyDigest, KeyText};
-use crate::keys::{KeyOrigin, KeyRecord};
-use crate::store::{ClientRow, Disabled, KeyRow, NewClient, NewKey, NewSecret, SecretState, StoreError, Writer};
+use crate::keys::{KeyOrigin, KeyRecord, Timestamp};
+use crate::store::{
+    ClientRow, Disabled, KeyRow, NewClient, NewKey, NewSecret, SecretState, StateCounts, StoreError, Writer,
+};
 
 /// Where the store says which files it has copied.
 const COPIED: &str = "files_copied";
 /// So many keys are written before somebody who waits is let through.
-const STEP: usize = 500;
+const STEP: usize = 20;
+/// So long one who looks waits for files to be copied; then the look is at what there is.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the files hold.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +32,15 @@ pub struct FileKeys<'f> {
     pub clients: &'f [Arc<Client>],
     /// Keys.
     pub keys: &'f [KeyRecord],
+}
+
+/// How somebody who looks asks for the copy: it has been made, or cannot be made, when what is sent is let go.
+pub type AskForCopy = Sender<Sender<()>>;
+
+/// Files that are not copied yet.
+pub(super) struct WaitingFiles {
+    counts: StateCounts,
+    ask: AskForCopy,
 }
 
 /// A key or a client of a file that the store holds too.
@@ -98,6 +113,42 @@ impl Management {
         })
     }
 
+    /// Says that files wait to be copied: their keys are counted meanwhile, and whoever looks asks for the copy.
+    pub fn files_wait(&self, files: FileKeys<'_>, ask: AskForCopy) {
+        let counts = count(files.keys, super::now());
+        *self.waiting_files() = Some(WaitingFiles { counts, ask });
+    }
+
+    /// Says that no files wait any more.
+    pub fn files_wait_no_more(&self) {
+        *self.waiting_files() = None;
+        self.inner.is_counted.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether files wait to be copied, so that a look would miss their keys.
+    #[must_use]
+    pub fn do_files_wait(&self) -> bool {
+        self.waiting_files().is_some()
+    }
+
+    /// Has files copied that wait for it, because somebody will look. A million keys take longer than one waits.
+    pub fn copy_waiting_files(&self) {
+        let (copied, wait) = mpsc::channel();
+        let is_asked = self.waiting_files().as_ref().is_some_and(|waiting| waiting.ask.send(copied).is_ok());
+        if is_asked {
+            let _ = wait.recv_timeout(PATIENCE);
+        }
+    }
+
+    /// How many keys of files that wait there are.
+    pub(super) fn counts_of_waiting_files(&self) -> StateCounts {
+        self.waiting_files().as_ref().map(|waiting| waiting.counts).unwrap_or_default()
+    }
+
+    fn waiting_files(&self) -> MutexGuard<'_, Option<WaitingFiles>> {
+        self.inner.waiting_files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Copies what the files hold, so that it can be listed. Takes a while if it is much and was not copied before.
     ///
     /// # Errors
@@ -109,13 +160,14 @@ impl Management {
             return Ok(());
         }
         self.copy_clients(files)?;
-        let changed = self.find_changed(files)?;
+        let has_copies = self.read(|reader| Ok(reader.has_keys_of_files()?))?;
+        let changed = if has_copies { self.find_changed(files)? } else { (0..files.keys.len()).collect() };
         self.set_aside(files, &changed)?;
         let mut left = changed.iter().peekable();
         while left.peek().is_some() {
             self.inner.store.write(super::now(), |writer| {
                 for (count, index) in left.by_ref().enumerate() {
-                    put_key(writer, &files.keys[*index])?;
+                    put_key(writer, &files.keys[*index], has_copies)?;
                     if count % STEP == STEP - 1 && writer.is_waited_for() {
                         break;
                     }
@@ -232,8 +284,8 @@ fn says_the_same(copy: &KeyRow, record: &KeyRecord) -> bool {
         && *copy.origins == *key.origins
 }
 
-/// Writes the copy of a key, in place of its former one.
-fn put_key(writer: &Writer<'_>, record: &KeyRecord) -> Result<(), Refused> {
+/// Writes the copy of a key, in place of its former one if there is any copy at all.
+fn put_key(writer: &Writer<'_>, record: &KeyRecord, has_copies: bool) -> Result<(), Refused> {
     let key = &record.key;
     let Some(client) = writer.client(key.client.id.as_str())? else { return Ok(()) };
     let tenant = key.client.tenant.as_ref().map(Tenant::to_string);
@@ -248,7 +300,8 @@ fn put_key(writer: &Writer<'_>, record: &KeyRecord) -> Result<(), Refused> {
         })
         .collect();
     let disabled = (!key.active).then(|| Disabled { at: writer.now(), reason: None });
-    let number = match writer.key(key.id.as_str())? {
+    let copy = if has_copies { writer.key(key.id.as_str())? } else { None };
+    let number = match copy {
         None => {
             let new = NewKey {
                 id: key.id.clone(),
@@ -300,6 +353,26 @@ fn put_key(writer: &Writer<'_>, record: &KeyRecord) -> Result<(), Refused> {
     };
     writer.index_key(number)?;
     Ok(())
+}
+
+/// Keys by what they are good for.
+fn count(keys: &[KeyRecord], at: Timestamp) -> StateCounts {
+    let mut counts = StateCounts::default();
+    for KeyRecord { key, .. } in keys {
+        let is_over = key.expires_at.is_some_and(|end| end <= at);
+        match key {
+            _ if !key.active || !key.client.active => counts.disabled += 1,
+            _ if is_over => counts.expired += 1,
+            _ if key.not_before.is_some_and(|begin| begin > at) => counts.not_yet_valid += 1,
+            _ => counts.active += 1,
+        }
+        let Some(end) = key.expires_at.filter(|_| key.active && key.client.active && !is_over) else { continue };
+        counts.next_expiry = Some(counts.next_expiry.map_or(end, |next| next.min(end)));
+        for (within, days) in counts.expiring.iter_mut().zip([1, 7, 30]) {
+            *within += i64::from(end.as_millis() <= at.as_millis() + days * 86_400_000);
+        }
+    }
+    counts
 }
 
 /// What the files hold, in a few digits.

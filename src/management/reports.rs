@@ -76,7 +76,8 @@ impl Management {
     /// # Errors
     /// The store cannot be read.
     pub fn counts(&self, now: Timestamp) -> Result<StateCounts, Refused> {
-        self.read(|reader| Ok(reader.state_counts(now)?))
+        let counts = self.read(|reader| Ok(reader.state_counts(now)?))?;
+        Ok(counts.and(self.counts_of_waiting_files()))
     }
 }
 

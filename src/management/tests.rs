@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::*;
 use crate::client::{Client, ClientId, ClientType, Grants, KeyType};
 use crate::credential::{KeyDigest, Secret};
-use crate::keys::{KeyId, KeyOrigin, KeyPolicy, LastUse, SecretTag, UsageSample};
+use crate::keys::testing::{api_key, api_key_with, client, record};
+use crate::keys::{KeyId, KeyOrigin, KeyPolicy, KeyRecord, LastUse, SecretTag, UsageSample};
 use crate::store::{Change, KeyStatus, Location, NewClient, NewKey, NewSecret, SecretState, StateCounts};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -103,6 +105,7 @@ fn keep_up(management: &Management, samples: Vec<UsageSample>) -> Kept {
     let upkeep = Upkeep {
         management: management.clone(),
         usage: Box::new(move || samples.take().unwrap_or_default()),
+        usage_presses: Box::new(|| false),
         counted: Box::new(move |now| counted.lock().unwrap().push(*now)),
         failed: Box::new(move |what| failed.lock().unwrap().push(what)),
     };
@@ -171,7 +174,10 @@ fn usage_waits_for_a_store_that_cannot_be_written_and_is_not_lost() {
     let other = rusqlite::Connection::open(folder.path().join("keys.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let kept = keep_up(&management, vec![used(&id, "used", now(), false)]);
-    wait_until("the failure to be told", || kept.failures.lock().unwrap().contains(&"usage"));
+    wait_until("the failure to be told", || {
+        management.freshen_usage();
+        kept.failures.lock().unwrap().contains(&"usage")
+    });
     assert_eq!(management.usage(id.as_str(), 0).unwrap(), []);
     let refused = management.disable_key(&Actor::keygate(), id.as_str(), None);
     assert!(matches!(refused, Err(Refused::Store(StoreError::Locked))), "{refused:?}");
@@ -180,6 +186,37 @@ fn usage_waits_for_a_store_that_cannot_be_written_and_is_not_lost() {
     wait_until("usage to be written", || management.usage(id.as_str(), 0).unwrap().len() == 1);
     kept.handle.stop();
     assert!(management.disable_key(&Actor::keygate(), id.as_str(), None).is_ok());
+}
+
+#[test]
+fn usage_is_written_down_when_somebody_looks_and_when_it_presses() {
+    let folder = tempfile::tempdir().unwrap();
+    let management = open(folder.path(), KeyPolicy::default());
+    let id = put_key(&management, "used", 1, None);
+    let (made, presses) = (Arc::<StdMutex<Vec<UsageSample>>>::default(), Arc::<AtomicBool>::default());
+    let (taken, pressing) = (Arc::clone(&made), Arc::clone(&presses));
+    let upkeep = Upkeep {
+        management: management.clone(),
+        usage: Box::new(move || std::mem::take(&mut *taken.lock().unwrap())),
+        usage_presses: Box::new(move || pressing.load(Ordering::Relaxed)),
+        counted: Box::new(|_| ()),
+        failed: Box::new(|_| ()),
+    };
+    let handle = upkeep.start().unwrap();
+    let admitted = || management.usage(id.as_str(), 0).unwrap().iter().map(|row| row.admitted).sum::<i64>();
+    made.lock().unwrap().push(used(&id, "used", now(), false));
+    std::thread::sleep(Duration::from_millis(1_200));
+    assert_eq!((admitted(), made.lock().unwrap().len()), (0, 1));
+    management.freshen_usage();
+    assert_eq!(admitted(), 1);
+    made.lock().unwrap().push(used(&id, "used", now(), false));
+    presses.store(true, Ordering::Relaxed);
+    wait_until("usage that presses to be written", || admitted() == 2);
+    presses.store(false, Ordering::Relaxed);
+    made.lock().unwrap().push(used(&id, "used", now(), false));
+    handle.stop();
+    assert_eq!(admitted(), 3, "what is left is written at the end");
+    management.freshen_usage();
 }
 
 #[test]
@@ -251,4 +288,57 @@ fn a_publishable_key_is_kept_visible_where_that_is_asked_for_and_a_secret_one_ne
     assert_eq!(make("secret", KeyType::Secret).1, None);
     management.revoke_key(&Actor::keygate(), id.as_str(), None, Unmet(None)).unwrap();
     assert_eq!(management.key(id.as_str()).unwrap().key.visible, None, "not longer than it is good");
+}
+
+#[test]
+fn files_that_wait_are_counted_as_their_copies_will_be_and_copied_for_whoever_looks() {
+    let folder = tempfile::tempdir().unwrap();
+    let management = open(folder.path(), KeyPolicy::default());
+    let at = now();
+    let within = |days: i64| Some(Timestamp::from_millis(at.as_millis() + days * 86_400_000 - 1_000));
+    let good = |id: &str, client: &Client| record(api_key(id, client.clone()), &[id]);
+    let of = |mut record: KeyRecord, begin, end| {
+        (record.key.not_before, record.key.expires_at) = (begin, end);
+        record
+    };
+    let (on, off) = (client("on", "cms"), Client { active: false, ..client("off", "cms") });
+    let switched_off = api_key_with("switched-off", on.clone(), |terms| terms.active = false);
+    let keys = [
+        good("for-ever", &on),
+        of(good("a-day", &on), None, within(1)),
+        of(good("a-week", &on), None, within(7)),
+        of(good("a-month", &on), None, within(30)),
+        of(good("a-year", &on), None, within(365)),
+        of(good("over", &on), None, within(0)),
+        of(good("to-come", &on), within(2), within(5)),
+        of(good("never", &on), within(2), within(0)),
+        good("of-a-client-that-is-off", &off),
+        of(record(switched_off, &["switched-off"]), None, within(3)),
+    ];
+    let clients = [Arc::new(on), Arc::new(off)];
+    let (ask, asked) = std::sync::mpsc::channel();
+    management.files_wait(FileKeys { clients: &clients, keys: &keys }, ask);
+    let waiting = management.counts(at).unwrap();
+    assert_eq!((waiting.active, waiting.disabled, waiting.expired, waiting.not_yet_valid), (5, 2, 2, 1));
+    assert_eq!(waiting.expiring, [1, 3, 4]);
+    assert!(management.key("for-ever").is_err());
+    std::thread::scope(|scope| {
+        let (management, clients, keys) = (&management, &clients, &keys);
+        scope.spawn(move || {
+            let told = asked.recv().unwrap();
+            management.take_files(FileKeys { clients, keys }).unwrap();
+            management.files_wait_no_more();
+            drop(told);
+        });
+        management.copy_waiting_files();
+        assert!(!management.do_files_wait() && management.key("for-ever").is_ok());
+    });
+    assert_eq!(management.counts(at).unwrap(), waiting);
+    // Copied again, nothing changes; what is gone from the files is gone from the copies.
+    management.take_files(FileKeys { clients: &clients, keys: &keys }).unwrap();
+    assert_eq!(management.counts(at).unwrap(), waiting);
+    management.take_files(FileKeys { clients: &clients, keys: &keys[..1] }).unwrap();
+    assert_eq!(management.counts(at).unwrap().active, 1);
+    management.take_files(FileKeys { clients: &clients, keys: &keys }).unwrap();
+    assert_eq!(management.counts(at).unwrap(), waiting);
 }

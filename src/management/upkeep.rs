@@ -4,8 +4,10 @@
 //! One thread does all of it, in turn, each in its own rhythm. A failure is logged and counted and tried again the next
 //! time; the data path knows nothing of it.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::issuing::{earlier, later};
@@ -15,7 +17,12 @@ use crate::store::{KeyFilter, KeyOrder, KeyStatus, StateCounts, StoreError};
 
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_millis(250);
-const WRITE_USAGE: Duration = Duration::from_secs(1);
+/// How often usage is written down by itself: a busy gateway's keys are many rows, and few look at them.
+const WRITE_USAGE: Duration = Duration::from_secs(30);
+/// What somebody wants to look at was written down at most so long ago.
+const FRESH: Duration = Duration::from_secs(1);
+/// So long one who wants to look waits for it to be written down; after that the look is at what there is.
+const PATIENCE: Duration = Duration::from_millis(500);
 const COUNT: Duration = Duration::from_secs(15);
 const COUNT_CHANGED: Duration = Duration::from_secs(1);
 const ANNOUNCE: Duration = Duration::from_secs(60);
@@ -35,6 +42,8 @@ pub struct Upkeep {
     pub management: Management,
     /// What keys did since this was last asked.
     pub usage: Box<dyn FnMut() -> Vec<UsageSample> + Send>,
+    /// Whether what they did should be asked for soon: it is much, or a new secret was used.
+    pub usage_presses: Box<dyn Fn() -> bool + Send>,
     /// Told how many keys there are, by what they are good for.
     pub counted: Box<dyn Fn(&StateCounts) + Send>,
     /// Told what could not be done, in a word.
@@ -47,19 +56,47 @@ impl std::fmt::Debug for Upkeep {
     }
 }
 
-/// Ends the thread.
+/// Ends the thread when it is let go.
 #[derive(Debug)]
 pub struct UpkeepHandle {
-    stop: Sender<()>,
-    thread: std::thread::JoinHandle<()>,
+    management: Management,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl UpkeepHandle {
     /// Writes down what is left to be written, and ends.
-    pub fn stop(self) {
-        drop(self.stop);
-        if self.thread.join().is_err() {
+    pub fn stop(mut self) {
+        self.hang_up();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the upkeep of keys ended in a panic");
+        }
+    }
+
+    fn hang_up(&self) {
+        *self.management.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Drop for UpkeepHandle {
+    fn drop(&mut self) {
+        self.hang_up();
+    }
+}
+
+/// How the thread is asked to write down usage now; it answers by letting go of what it was sent.
+pub(super) type AskUpkeep = Sender<Sender<()>>;
+
+impl Management {
+    /// Has written down what keys did until a moment ago, because somebody will look at it. Waits a little, and not where
+    /// nobody keeps up: then what there is has been written down.
+    pub fn freshen_usage(&self) {
+        let (written, wait) = mpsc::channel();
+        let is_asked = match &*self.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(upkeep) => upkeep.send(written).is_ok(),
+            None => false,
+        };
+        if is_asked {
+            let _ = wait.recv_timeout(PATIENCE);
         }
     }
 }
@@ -70,23 +107,30 @@ impl Upkeep {
     /// # Errors
     /// The system gives none.
     pub fn start(self) -> std::io::Result<UpkeepHandle> {
-        let (stop, stopped) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("keys".into()).spawn(move || self.run(&stopped))?;
-        Ok(UpkeepHandle { stop, thread })
+        let (ask, asked) = mpsc::channel();
+        let management = self.management.clone();
+        *management.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner) = Some(ask);
+        let thread = std::thread::Builder::new().name("keys".into()).spawn(move || self.run(&asked))?;
+        Ok(UpkeepHandle { management, thread: Some(thread) })
     }
 
-    fn run(mut self, stopped: &Receiver<()>) {
+    fn run(mut self, asked: &Receiver<Sender<()>>) {
         let mut samples = Vec::new();
         let mut seen_version = 0;
         let began = Instant::now();
         let mut due = Due::default();
+        due.was_done(Job::Usage);
         loop {
-            let is_over = !matches!(stopped.recv_timeout(TICK), Err(RecvTimeoutError::Timeout));
+            let asked = asked.recv_timeout(TICK);
+            let is_over = matches!(asked, Err(RecvTimeoutError::Disconnected));
             let elapsed = began.elapsed();
-            if due.is_due(Job::Usage, elapsed, WRITE_USAGE) || is_over {
+            let is_urgent = asked.is_ok() || !samples.is_empty() || (self.usage_presses)();
+            let every = if is_urgent { FRESH } else { WRITE_USAGE };
+            if due.is_due(Job::Usage, elapsed, every) || is_over {
                 samples.extend((self.usage)());
                 self.write_usage(&mut samples);
             }
+            drop(asked);
             if is_over {
                 return;
             }
@@ -104,6 +148,11 @@ impl Upkeep {
             }
             if due.is_due(Job::Announce, elapsed, ANNOUNCE) && self.management.can_write() {
                 self.attempt("announce", Self::announce);
+                if self.management.issuing().policy.disable_unused_after.is_some() {
+                    // A key that was used a moment ago must not be taken for one that nobody uses.
+                    samples.extend((self.usage)());
+                    self.write_usage(&mut samples);
+                }
                 self.attempt("disable_unused", Self::disable_unused);
             }
             if due.is_due(Job::Forget, elapsed, FORGET) && self.management.can_write() {
@@ -122,6 +171,11 @@ impl Upkeep {
     /// Writes down what keys did. While that is not possible it is kept, as far as there is room.
     fn write_usage(&mut self, samples: &mut Vec<UsageSample>) {
         if samples.is_empty() {
+            return;
+        }
+        self.management.copy_waiting_files();
+        if self.management.do_files_wait() {
+            // A key that is not in the store yet would not be found.
             return;
         }
         for sample in &*samples {
@@ -270,6 +324,11 @@ enum Job {
 struct Due([Option<Duration>; 4]);
 
 impl Due {
+    /// Says that a job need not be done at the beginning.
+    fn was_done(&mut self, job: Job) {
+        self.0[job as usize] = Some(Duration::ZERO);
+    }
+
     /// Whether a job is due, and if so, that it is done now. At the beginning every one is.
     fn is_due(&mut self, job: Job, elapsed: Duration, every: Duration) -> bool {
         let last = &mut self.0[job as usize];

@@ -235,6 +235,19 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Pieces are written as one up to this size: the system takes one piece, copied together here, sooner than it takes two.
+const GATHERED: usize = 2048;
+
+/// The pieces as one, if they are few bytes.
+fn gather<'b>(pieces: &[io::IoSlice<'_>], gathered: &'b mut [u8; GATHERED]) -> Option<&'b [u8]> {
+    let mut length = 0;
+    for piece in pieces {
+        gathered.get_mut(length..length + piece.len())?.copy_from_slice(piece);
+        length += piece.len();
+    }
+    gathered.get(..length)
+}
+
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -258,7 +271,13 @@ impl AsyncWrite for Transport {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, pieces),
+            Self::Plain(tcp) => {
+                let mut gathered = [0; GATHERED];
+                match gather(pieces, &mut gathered) {
+                    Some(bytes) => Pin::new(tcp).poll_write(context, bytes),
+                    None => Pin::new(tcp).poll_write_vectored(context, pieces),
+                }
+            }
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(context, pieces),
         }
     }
@@ -281,6 +300,26 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_bytes_are_gathered_in_their_order_and_many_are_not() {
+        let mut place = [0; GATHERED];
+        let head = [b'h'; GATHERED - 3];
+        for (pieces, expected) in [
+            (&[&b"head"[..], b"", b"body"][..], Some(&b"headbody"[..])),
+            (&[][..], Some(b"")),
+            (&[&head[..], b"abc"][..], Some([&head[..], b"abc"].concat().as_slice())),
+            (&[&head[..], b"abcd"][..], None),
+        ] {
+            let slices: Vec<_> = pieces.iter().map(|piece| io::IoSlice::new(piece)).collect();
+            assert_eq!(gather(&slices, &mut place), expected);
         }
     }
 }

@@ -392,6 +392,23 @@ pub struct StateCounts {
     pub next_expiry: Option<Timestamp>,
 }
 
+impl StateCounts {
+    /// These keys and those.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let mut expiring = self.expiring;
+        expiring.iter_mut().zip(other.expiring).for_each(|(sum, more)| *sum += more);
+        Self {
+            active: self.active + other.active,
+            disabled: self.disabled + other.disabled,
+            expired: self.expired + other.expired,
+            not_yet_valid: self.not_yet_valid + other.not_yet_valid,
+            expiring,
+            next_expiry: [self.next_expiry, other.next_expiry].into_iter().flatten().min(),
+        }
+    }
+}
+
 /// Something that was done, to be kept.
 #[derive(Debug, Clone, Default)]
 pub struct AuditEntry {

@@ -161,6 +161,15 @@ impl Reader<'_> {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
+    /// Whether there is a copy of a key of a file, those set aside counted.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn has_keys_of_files(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM keys WHERE origin = 1)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
     /// The copies of keys of files: number and id.
     ///
     /// # Errors

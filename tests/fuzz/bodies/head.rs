@@ -125,7 +125,7 @@ pub fn head(data: &[u8]) {
                 parts: &parts,
                 peer: &connection.peer,
                 is_secure: head.is_secure,
-                request_id: "01-fuzz",
+                request_id: b"01-fuzz",
                 host: authority,
                 trusts_peer: connection.is_proxy,
             };
