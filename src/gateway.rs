@@ -194,7 +194,7 @@ impl Gateway {
         async move {
             let (authority, host) = requested_host(&parts.uri, &parts.headers)?;
             let taken = self.ask_first(view, record)?;
-            let asked = Arc::clone(&view.snapshot);
+            let asked = view.snapshot.generation;
             let admitted = loop {
                 match self.decide(parts, &host, peer, view, record) {
                     Some(admitted) => break admitted?,
@@ -202,7 +202,7 @@ impl Gateway {
                     None => *view = Box::pin(self.view_of_one_piece(parts, peer, record.at())).await,
                 }
             };
-            let taken = if Arc::ptr_eq(&asked, &view.snapshot) {
+            let taken = if asked == view.snapshot.generation {
                 taken
             } else {
                 // Of rules that are not in force any more: counted, and not told of.
@@ -257,7 +257,7 @@ impl Gateway {
     }
 
     /// Asks the limits that need nothing but the address. How they stand is told whatever comes of the request.
-    fn ask_first(&self, view: &View, record: &mut Record) -> Result<Option<Taken>, Failure> {
+    fn ask_first(&self, view: &View, record: &mut Record) -> Result<Option<Box<Taken>>, Failure> {
         let shared = &self.worker.shared;
         let limits = &view.snapshot.limits;
         if limits.first.is_empty() {
@@ -269,14 +269,19 @@ impl Gateway {
         if let Some(taken) = &taken {
             record.standings.clone_from(&taken.standings);
         }
-        Ok(taken)
+        Ok(taken.map(Box::new))
     }
 
     /// Asks the limits of a request that every rule admits.
-    fn ask_limits(&self, mut permit: Permit, before: Option<Taken>, record: &mut Record) -> Result<Permit, Failure> {
+    fn ask_limits(
+        &self,
+        mut permit: Permit,
+        before: Option<Box<Taken>>,
+        record: &mut Record,
+    ) -> Result<Permit, Failure> {
         let limits = &self.worker.shared.limits;
         let now = limits.moment(record.started(), record.at());
-        match limits.admitted(&mut permit, before, now, &self.worker.metrics) {
+        match limits.admitted(&mut permit, before.map(|taken| *taken), now, &self.worker.metrics) {
             Ok(standings) => {
                 record.standings = standings;
                 Ok(permit)

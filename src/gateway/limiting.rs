@@ -87,15 +87,26 @@ impl Limiting {
         now: Moment,
         metrics: &WorkerMetrics,
     ) -> Result<Vec<Standing>, Failure> {
-        let snapshot = Arc::clone(permit.snapshot());
-        let limits = &snapshot.limits;
-        if limits.is_empty() {
-            return Ok(Vec::new());
+        let mut taken = self.take(permit, before, now, metrics)?;
+        if let Some(places) = taken.as_mut().and_then(Taken::places) {
+            permit.hold(places);
         }
+        Ok(taken.map_or_else(Vec::new, |taken| taken.standings))
+    }
+
+    fn take(
+        &self,
+        permit: &Permit,
+        before: Option<Taken>,
+        now: Moment,
+        metrics: &WorkerMetrics,
+    ) -> Result<Option<Taken>, Failure> {
+        let limits = &permit.snapshot().limits;
         let key = permit.key();
         let planned = match key {
             Some(key) => limits.plan(key.plan.as_ref(), key.client.plan.as_ref()).map_err(|unknown| {
-                tracing::error!(key.id = %key.id, error = %unknown, "a key is refused");
+                // The access log names the key and the code; whoever holds it must not fill another log.
+                tracing::debug!(key.id = %key.id, error = %unknown, "a key is refused");
                 Failure::from(Refusal::of_fault(http::StatusCode::SERVICE_UNAVAILABLE, "plan_unknown"))
             })?,
             None => &[],
@@ -111,15 +122,7 @@ impl Limiting {
         };
         let taken = self.limiter.take(limits, asked, &who, *cost, now, before);
         count(limits, &taken, metrics);
-        match taken.map_err(|exceeded| Failure::Limited(Box::new(exceeded)))? {
-            Some(mut taken) => {
-                if let Some(places) = taken.places() {
-                    permit.hold(places);
-                }
-                Ok(taken.standings)
-            }
-            None => Ok(Vec::new()),
-        }
+        taken.map_err(|exceeded| Failure::Limited(Box::new(exceeded)))
     }
 }
 
