@@ -15,6 +15,8 @@
 
 mod auth;
 mod body;
+mod browser;
+mod bulk;
 mod clients;
 mod exports;
 mod idempotency;
@@ -23,12 +25,15 @@ mod keys;
 mod limits;
 mod openapi;
 mod problem;
+mod session;
+mod sessions;
 mod shape;
 mod socket;
 mod system;
 mod tokens;
+mod views;
 
-pub use auth::Caller;
+pub use auth::{Caller, OverTls};
 pub use imports::{ImportFormat, read_import};
 pub use limits::LimitsInForce;
 pub use openapi::document;
@@ -46,11 +51,16 @@ use http::{Request, Response};
 use tower::ServiceExt as _;
 
 use crate::management::Management;
+use crate::observatory::Observatory;
 use crate::telemetry::health::ReloadOutcome;
 use crate::telemetry::metrics::Metrics;
 
 use auth::Throttle;
 use idempotency::Answers;
+use sessions::Sessions;
+
+/// How often it is looked which sessions are over.
+const HOUSEKEEPING: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// Starts a reload of the configuration.
 pub type Reload = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ReloadOutcome> + Send>> + Send + Sync>;
@@ -66,6 +76,15 @@ struct Shared {
     metrics: Metrics,
     throttle: Throttle,
     answers: Answers,
+    sessions: Sessions,
+    observatory: Option<Observatory>,
+}
+
+impl Context {
+    /// Tells the metrics how many sessions are open.
+    fn count_sessions(&self) {
+        self.metrics.set_admin_sessions(self.sessions.count(std::time::Instant::now()));
+    }
 }
 
 impl std::ops::Deref for Context {
@@ -80,6 +99,7 @@ impl std::ops::Deref for Context {
 #[derive(Clone)]
 pub struct AdminApi {
     router: Router,
+    context: Context,
 }
 
 impl std::fmt::Debug for AdminApi {
@@ -89,32 +109,47 @@ impl std::fmt::Debug for AdminApi {
 }
 
 impl AdminApi {
-    /// Over this management, where no gateway runs.
+    /// Over this management; `reload` and the view of the gateway are what a running one offers besides.
     #[must_use]
-    pub fn new(management: Management, metrics: Metrics) -> Self {
-        Self::over(management, None, None, metrics)
-    }
-
-    /// The same in a running gateway, which can be told to reload and knows what is left of limits.
-    #[must_use]
-    pub fn of_gateway(
-        management: Management,
-        reload: Reload,
-        limits: Option<Arc<dyn LimitsInForce>>,
-        metrics: Metrics,
-    ) -> Self {
-        Self::over(management, Some(reload), limits, metrics)
-    }
-
-    fn over(
+    pub fn new(
         management: Management,
         reload: Option<Reload>,
-        limits: Option<Arc<dyn LimitsInForce>>,
         metrics: Metrics,
+        observatory: Option<Observatory>,
     ) -> Self {
-        let (throttle, answers) = (Throttle::default(), Answers::default());
-        let shared = Shared { management, reload, limits, metrics, throttle, answers };
-        Self { router: openapi::router(Context(Arc::new(shared))) }
+        Self::with_limits(management, reload, metrics, observatory, None)
+    }
+
+    /// The same where limits are counted.
+    #[must_use]
+    pub fn with_limits(
+        management: Management,
+        reload: Option<Reload>,
+        metrics: Metrics,
+        observatory: Option<Observatory>,
+        limits: Option<Arc<dyn LimitsInForce>>,
+    ) -> Self {
+        let shared = Shared {
+            management,
+            reload,
+            limits,
+            metrics,
+            throttle: Throttle::default(),
+            answers: Answers::default(),
+            sessions: Sessions::default(),
+            observatory,
+        };
+        let context = Context(Arc::new(shared));
+        Self { router: openapi::router(context.clone()), context }
+    }
+
+    /// Forgets sessions that are over and tells how many are open, again and again, for as long as it runs.
+    pub async fn housekeeping(self) {
+        let mut tick = tokio::time::interval(HOUSEKEEPING);
+        loop {
+            tick.tick().await;
+            self.context.count_sessions();
+        }
     }
 
     /// Answers a request. It must carry a [`Caller`] among its extensions; without one it is a stranger's.

@@ -27,13 +27,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::{AdminApi, LocalSocket, Reload};
+use crate::admin::{AdminApi, LimitsInForce, LocalSocket, Reload};
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
+use crate::console;
 use crate::credential::Secret;
 use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
 use crate::gateway::{Gateway, Guesses, Holders, KeyUsage, Shared, cut_withdrawn};
 use crate::keys::KeyTable;
 use crate::management::{Management, Refused, Upkeep};
+use crate::observatory::{Observatory, Seen};
 use crate::ops::{self, Ops};
 use crate::reload::{
     CertificateFiles, InForce, Outcome, ReloadHandle, Reloader, Trigger, read_certificates, report_certificates,
@@ -66,6 +68,8 @@ pub struct Started {
     pub listening: Vec<String>,
     /// Where operators look, as URLs.
     pub admin: Vec<String>,
+    /// Where the console is, as a URL.
+    pub console: Option<String>,
     /// Endpoints in force.
     pub endpoints: usize,
     /// Keys in force.
@@ -215,6 +219,7 @@ pub fn run(
     let shown = [(address_of(&admin), admin_tls.is_some()), (address_of(&observe), false)];
     let own_addresses: Arc<[SocketAddr]> = shown.iter().filter_map(|(address, _)| *address).collect();
 
+    let has_console = settings.admin.is_some_and(|admin| admin.has_console);
     let table = Arc::new(KeyTable::new());
     table.set_pepper(loaded.pepper.take());
     table.extend(&loaded.keys);
@@ -233,6 +238,9 @@ pub fn run(
             .iter()
             .filter_map(|(address, is_tls)| Some(url(if *is_tls { "https" } else { "http" }, (*address)?)))
             .collect(),
+        console: address_of(&admin)
+            .filter(|_| has_console)
+            .map(|address| url(if admin_tls.is_some() { "https" } else { "http" }, address) + console::PLACE),
         endpoints: loaded.snapshot.router.endpoints().len(),
         keys: loaded.keys.len() + of_store + usize::from(first == First::Key && first_secret.is_some()),
         generation: loaded.snapshot.generation,
@@ -257,6 +265,15 @@ pub fn run(
         metrics: metrics.clone(),
     };
     let keeping = keeping.start().map_err(StartError::system("thread"))?;
+
+    let observatory = Observatory::new(Seen {
+        snapshot: Arc::clone(&snapshot),
+        keys: Arc::clone(&table),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        settings: settings.clone(),
+    });
+    observatory.set_issuing(&loaded.issuing);
 
     let forwarding = ForwardSettings {
         off_limits: Arc::clone(&own_addresses),
@@ -298,7 +315,9 @@ pub fn run(
         },
         applied: {
             let (management, webhook) = (management.clone(), Arc::clone(&webhook));
+            let observatory = observatory.clone();
             Box::new(move |in_force: InForce| {
+                observatory.set_issuing(&in_force.issuing);
                 management.set_issuing(keys::issuing(&in_force.issuing, &in_force.snapshot));
                 webhook.store(webhook_receiver(in_force.issuing.webhook.as_ref()));
                 copier.copy((in_force.clients, in_force.keys));
@@ -339,8 +358,17 @@ pub fn run(
     };
     let reload = reload_on_demand(reloads.clone());
     let delivery = webhook::deliver(management.clone(), webhook, metrics.clone());
-    let in_force = limits::InForce { limits: counts, snapshot: Arc::clone(&snapshot) };
-    let api = AdminApi::of_gateway(management, Arc::clone(&reload), Some(Arc::new(in_force)), metrics.clone());
+    let watching = observatory.clone().watch();
+    let in_force: Arc<dyn LimitsInForce> =
+        Arc::new(limits::InForce { limits: counts, snapshot: Arc::clone(&snapshot) });
+    let api = AdminApi::with_limits(
+        management,
+        Some(Arc::clone(&reload)),
+        metrics.clone(),
+        Some(observatory),
+        Some(in_force),
+    );
+    let housekeeping = api.clone().housekeeping();
     let socket = settings.store.as_deref().and_then(|store| local_socket(store, inheritance.local.take()));
     let succession = Succession {
         addresses: of_callers.iter().map(|(_, address, _)| *address).collect::<BTreeSet<_>>().into_iter().collect(),
@@ -350,7 +378,7 @@ pub fn run(
     };
     let operators = Operators {
         served: vec![
-            (admin, Ops::admin(metrics.clone(), health.clone(), reload, api.clone()), admin_tls),
+            (admin, Ops::admin(metrics.clone(), health.clone(), reload, api.clone(), has_console), admin_tls),
             (observe, Ops::observe(metrics, health.clone()), None),
         ],
         local: socket.map(|socket| (socket, api)),
@@ -364,6 +392,8 @@ pub fn run(
         .map_err(StartError::system("runtime"))?;
     runtime.spawn(delivery);
     runtime.spawn(checking);
+    runtime.spawn(watching);
+    runtime.spawn(housekeeping);
     let outcome = runtime.block_on(background.run(operators, started, announce, workers));
     upkeep.stop();
     keeping.stop();

@@ -414,7 +414,7 @@ impl Gateway {
                 let refusal = Refusal::of_rejection(&refused.rejection);
                 // A request whose host is no host is no better than one whose framing is broken.
                 closes = refused.rejection == Rejection::HostInvalid;
-                record.refused(*refused, refusal.exact_code);
+                record.refused(refused, refusal.exact_code);
                 refusal
             }
             Failure::Limited(exceeded) => {

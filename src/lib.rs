@@ -33,12 +33,14 @@ pub mod upstream;
 
 // Keys have a life.
 pub mod admin;
+pub mod console;
 pub mod management;
 pub mod store;
 pub mod webhook;
 
 // The rules in force.
 pub mod config;
+pub mod observatory;
 pub mod reload;
 
 // Ground.

@@ -1,5 +1,7 @@
 //! Arguments in, exit code out; nothing else.
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -9,7 +9,8 @@
 //! | `GET /livez`, `/healthz` | yes | yes | 200 as long as the process answers |
 //! | `GET /readyz` | yes | yes | 200, or 503 while nothing is loaded or a drain has begun; `?verbose` lists the checks |
 //! | `GET /metrics` | yes | yes | Prometheus text |
-//! | `GET /` | yes | yes | this table, in short |
+//! | `GET /` | yes | yes | this table, in short; a browser is sent to the console |
+//! | `GET /console/..` | yes | no | the console, see [`crate::console`], unless it is switched off |
 //! | `POST /reload` | yes | no | reads the configuration again and says how that went |
 //! | `/v1/..`, `/openapi.json` | yes | no | the admin API, see [`crate::admin`] |
 //!
@@ -35,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -45,11 +46,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::{AdminApi, Caller, Reload};
+use crate::admin::{AdminApi, Caller, OverTls, Reload};
+use crate::console;
 use crate::telemetry::health::{Health, ReloadOutcome, Status};
 use crate::telemetry::metrics::Metrics;
 
@@ -70,6 +72,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same on the admin address, where a million keys may come in or go out.
 const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// How long a browser may go on asking over one connection.
+const KEPT_OPEN: Duration = Duration::from_secs(60);
 /// The time for answers under way when the listener is closed.
 const CLOSING_TIME: Duration = Duration::from_secs(2);
 /// The largest head, and the most header fields in it.
@@ -89,6 +93,7 @@ struct Changes {
     /// Starts a reload. It runs to its end even if nobody waits for it, and has told [`Health`] when it is over.
     reload: Reload,
     api: AdminApi,
+    has_console: bool,
 }
 
 /// The answers of one address. A clone gives the same.
@@ -106,8 +111,8 @@ pub struct Ops {
 impl Ops {
     /// The answers of the admin address.
     #[must_use]
-    pub fn admin(metrics: Metrics, health: Health, reload: Reload, api: AdminApi) -> Self {
-        Self { admin: Some(Changes { reload, api }), ..Self::observe(metrics, health) }
+    pub fn admin(metrics: Metrics, health: Health, reload: Reload, api: AdminApi, has_console: bool) -> Self {
+        Self { admin: Some(Changes { reload, api, has_console }), ..Self::observe(metrics, health) }
     }
 
     /// The answers of the observe address: metrics and health, nothing that changes anything.
@@ -120,20 +125,34 @@ impl Ops {
         self.admin.is_some()
     }
 
-    async fn answer(&self, request: Request<Incoming>, listener: SocketAddr, peer: IpAddr) -> Answer {
-        if self.is_admin()
-            && let Err(refused) = guard::check_host(&request, listener)
-        {
-            return refusal(&refused);
-        }
+    async fn answer(&self, request: Request<Incoming>, listener: SocketAddr, peer: IpAddr, is_tls: bool) -> Answer {
+        let Some(admin) = &self.admin else { return once(self.own_answer(request, listener).await) };
         let path = request.uri().path();
-        if let Some(admin) = &self.admin
-            && (path == "/openapi.json" || path == "/v1" || path.starts_with("/v1/"))
-        {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Caller::Network(peer));
-            return admin.api.answer(request).await;
-        }
+        let is_of_console = admin.has_console && request.headers().contains_key(console::HEADER);
+        let mut answer = match guard::check_host(&request, listener) {
+            Err(refused) => refusal(&refused),
+            Ok(()) if admin.has_console && (path == "/console" || path.starts_with(console::PLACE)) => {
+                return console::answer(request.method(), path, request.headers()).map(Body::from);
+            }
+            Ok(()) if admin.has_console && path == "/" && is_browser(&request) => {
+                return console::moved().map(Body::from);
+            }
+            Ok(()) if path == "/openapi.json" || path == "/v1" || path.starts_with("/v1/") => {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(Caller::Network(peer));
+                if is_tls {
+                    request.extensions_mut().insert(OverTls);
+                }
+                admin.api.answer(request).await
+            }
+            Ok(()) => self.own_answer(request, listener).await,
+        };
+        console::secure_api(answer.headers_mut());
+        if is_of_console { answer } else { once(answer) }
+    }
+
+    async fn own_answer(&self, request: Request<Incoming>, listener: SocketAddr) -> Answer {
+        let path = request.uri().path();
         let allowed = match path {
             "/" | "/livez" | "/healthz" | "/readyz" | "/metrics" => "GET, HEAD",
             "/reload" if self.is_admin() => "POST",
@@ -233,8 +252,23 @@ impl Ops {
             )
             .expect("a String takes all that is written");
         }
+        if self.admin.as_ref().is_some_and(|admin| admin.has_console) {
+            index.push_str("GET  /console/ the same for people with a browser\n");
+        }
         index
     }
+}
+
+/// The last answer of its connection.
+fn once(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// Whether somebody wants to see a page.
+fn is_browser<B>(request: &Request<B>) -> bool {
+    let wants_page = |field: &HeaderValue| field.to_str().is_ok_and(|text| text.contains("text/html"));
+    matches!(*request.method(), Method::GET | Method::HEAD) && request.headers().get_all(ACCEPT).iter().any(wants_page)
 }
 
 /// Clears the flag also when the reload panics.
@@ -314,7 +348,8 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answe
 /// Answers on a listener until `drain` completes, then finishes what is under way, for two seconds at most. With `tls`
 /// nothing is answered in clear text.
 ///
-/// Each connection carries one request: probes are rare, and what is closed cannot be held. While the data listeners drain
+/// Each connection carries one request: probes are rare, and what is closed cannot be held. A browser that shows the console
+/// asks for dozens of files and may do so over one connection, for a minute and with seconds in between. While the data listeners drain
 /// this one should stay, so that `/readyz` can say so; its own `drain` is for the very end.
 pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, drain: impl Future<Output = ()>) {
     let Ok(address) = listener.local_addr() else {
@@ -325,6 +360,7 @@ pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, dr
     let mut connections = JoinSet::<IpAddr>::new();
     let mut by_address = HashMap::<IpAddr, usize>::new();
     let mut warned: Option<Instant> = None;
+    let (close, closing) = watch::channel(false);
     loop {
         tokio::select! {
             biased;
@@ -338,7 +374,8 @@ pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, dr
                     let count = by_address.entry(peer.ip()).or_default();
                     if *count < MAX_FROM_ONE_ADDRESS || peer.ip().is_loopback() {
                         *count += 1;
-                        connections.spawn(connection(stream, peer.ip(), ops.clone(), tls.clone(), address));
+                        let closing = closing.clone();
+                        connections.spawn(connection(stream, peer.ip(), ops.clone(), tls.clone(), address, closing));
                     }
                 }
                 Err(error) => {
@@ -353,6 +390,8 @@ pub async fn serve(listener: TcpListener, ops: Ops, tls: Option<TlsAcceptor>, dr
         }
     }
     drop(listener);
+    // Nobody listening any more is as good as everybody told.
+    let _ = close.send(true);
     let _ = tokio::time::timeout(CLOSING_TIME, async { while connections.join_next().await.is_some() {} }).await;
 }
 
@@ -363,11 +402,12 @@ async fn connection(
     ops: Ops,
     tls: Option<TlsAcceptor>,
     listener: SocketAddr,
+    closing: watch::Receiver<bool>,
 ) -> IpAddr {
     match tls {
-        None => exchange(stream, peer, ops, listener).await,
+        None => exchange(stream, peer, ops, listener, false, closing).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => exchange(stream, peer, ops, listener).await,
+            Ok(Ok(stream)) => exchange(stream, peer, ops, listener, true, closing).await,
             Ok(Err(error)) => tracing::debug!(client.address = %peer, %error, "a TLS handshake of an operator failed"),
             Err(_) => tracing::debug!(client.address = %peer, "a TLS handshake of an operator took too long"),
         },
@@ -375,24 +415,39 @@ async fn connection(
     peer
 }
 
-async fn exchange<S>(stream: S, peer: IpAddr, ops: Ops, listener: SocketAddr)
-where
+async fn exchange<S>(
+    stream: S,
+    peer: IpAddr,
+    ops: Ops,
+    listener: SocketAddr,
+    is_tls: bool,
+    mut closing: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let patience = if ops.is_admin() { ADMIN_CONNECTION_TIMEOUT } else { CONNECTION_TIMEOUT };
     let service = service_fn(|request| {
         let ops = ops.clone();
-        async move { Ok::<_, Infallible>(ops.answer(request, listener, peer).await) }
+        async move { Ok::<_, Infallible>(ops.answer(request, listener, peer, is_tls).await) }
     });
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .keep_alive(false)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(patience, serving).await {
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let served = async {
+        tokio::select! {
+            served = &mut serving => return served,
+            () = tokio::time::sleep(KEPT_OPEN) => {}
+            _ = closing.wait_for(|is_closing| *is_closing) => {}
+        }
+        // What is under way is finished, and nothing more is asked.
+        serving.as_mut().graceful_shutdown();
+        serving.await
+    };
+    match tokio::time::timeout(patience, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(client.address = %peer, %error, "a connection for operators failed"),
         Err(_) => tracing::debug!(client.address = %peer, "a connection for operators took too long"),

@@ -15,16 +15,19 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 
-use super::Context;
 use super::problem::Problem;
+use super::sessions::{Session, SessionDigest, digest_of};
+use super::{Context, browser, session};
 use crate::credential::Secret;
-use crate::management::{Actor, Role, Via, now};
+use crate::management::{Actor, HeldToken, Role, Via, now};
 
 /// Wrong tokens that one address may show in [`WINDOW`].
 const MAX_FAILURES: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses that are remembered. When there are more, nobody who is not among them is heard until some are forgotten.
 const MAX_ADDRESSES: usize = 10_000;
+/// Wrong tokens that may be used to sign in in [`WINDOW`], from everywhere together.
+const MAX_SIGN_IN_FAILURES: u32 = 300;
 /// How often it is written down that a token was used.
 const NOTE_USE_EVERY: Duration = Duration::from_secs(60);
 
@@ -38,27 +41,54 @@ pub enum Caller {
     Network(IpAddr),
 }
 
-/// Lets nobody through without a good token, and says who it is.
+/// It came over TLS; put among the extensions of a request by whoever accepted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverTls;
+
+/// By what somebody is known.
+#[derive(Debug, Clone)]
+pub(super) enum Means {
+    /// By having opened the local socket.
+    Local,
+    /// By an admin token.
+    Token(HeldToken),
+    /// By a session of the console.
+    Session(Session, SessionDigest),
+}
+
+/// Lets nobody through without a good token or a session, and says who it is.
 pub(super) async fn authenticate(State(context): State<Context>, mut request: Request, next: Next) -> Response {
     let caller = request.extensions_mut().remove::<Caller>();
     let outcome = match caller {
         Some(Caller::Local(name)) => {
-            Ok(Actor { name: format!("local:{name}"), role: Role::Admin, via: Via::CommandLine, address: None })
+            let actor =
+                Actor { name: format!("local:{name}"), role: Role::Admin, via: Via::CommandLine, address: None };
+            Ok((actor, Means::Local))
         }
-        Some(Caller::Network(address)) => by_token(&context, &request, address),
+        // A token that is shown counts, whatever cookies a browser sends besides.
+        Some(Caller::Network(address)) if request.headers().contains_key(AUTHORIZATION) => {
+            by_token(&context, &request, address)
+        }
+        Some(Caller::Network(address)) => by_session(&context, &request, address),
         None => Err(Problem::internal()),
     };
-    let mut response = match outcome {
-        Ok(actor) => {
+    match outcome {
+        Ok((actor, means)) => {
             if context.management.do_files_wait() {
                 let management = context.management.clone();
                 let _ = tokio::task::spawn_blocking(move || management.copy_waiting_files()).await;
             }
             request.extensions_mut().insert(actor);
+            request.extensions_mut().insert(means);
             next.run(request).await
         }
         Err(problem) => problem.into_response(),
-    };
+    }
+}
+
+/// What every answer of the API has in common.
+pub(super) async fn answered(State(context): State<Context>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
     context.metrics.admin_request(response.status().as_u16());
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -66,20 +96,66 @@ pub(super) async fn authenticate(State(context): State<Context>, mut request: Re
     response
 }
 
-fn by_token(context: &Context, request: &Request, address: IpAddr) -> Result<Actor, Problem> {
+/// How the audit log calls whoever has this token.
+pub(super) fn actor_of(held: &HeldToken, via: Via, address: IpAddr) -> Actor {
+    Actor {
+        name: format!("token:{}", held.name),
+        role: held.role,
+        via,
+        address: Some(address.to_canonical().to_string()),
+    }
+}
+
+fn by_token(context: &Context, request: &Request, address: IpAddr) -> Result<(Actor, Means), Problem> {
     let mut values = request.headers().get_all(AUTHORIZATION).iter();
     let (value, has_more) = (values.next(), values.next().is_some());
-    if value.is_none() {
+    let token = value.filter(|_| !has_more).and_then(|value| bearer(value.as_bytes()));
+    let held = judge(context, &Secret::borrowed(token.unwrap_or_default()), address, false)?;
+    Ok((actor_of(&held, Via::Api, address), Means::Token(held)))
+}
+
+fn by_session(context: &Context, request: &Request, address: IpAddr) -> Result<(Actor, Means), Problem> {
+    let is_tls = request.extensions().get::<OverTls>().is_some();
+    let Some(id) = session::shown_in(request.headers(), is_tls)? else {
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "token_missing",
             "show an admin token: `Authorization: Bearer <token>`; `keygate admin-token create` makes one",
         ));
-    }
-    let token = value.filter(|_| !has_more).and_then(|value| bearer(value.as_bytes()));
-    let held = token.and_then(|token| context.management.authenticate(&Secret::borrowed(token), now()));
+    };
+    // Before the session is looked for: a request that another page made must not even keep it alive.
+    let activity = browser::check(request.method(), request.headers(), is_tls)?;
+    let digest = digest_of(id);
+    let is_active = activity == browser::Activity::Person;
+    let session = context.sessions.find(&digest, network_of(address), is_active, Instant::now());
+    let session = session.filter(|session| {
+        let is_good = context.management.holds(&session.held, now());
+        if !is_good {
+            context.sessions.end(&digest);
+        }
+        is_good
+    });
+    let Some(session) = session else {
+        context.count_sessions();
+        let detail = "this session is over: sign in again";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "session_over", detail));
+    };
+    note_use(context, &session.held);
+    Ok((actor_of(&session.held, Via::Console, address), Means::Session(session, digest)))
+}
+
+/// Whose token this is, if it is a good one and its address is heard. Wrong ones cost what right ones cost.
+pub(super) fn judge(
+    context: &Context,
+    token: &Secret<'_>,
+    address: IpAddr,
+    is_sign_in: bool,
+) -> Result<HeldToken, Problem> {
+    let held = context.management.authenticate(token, now());
     let is_known = held.as_ref().is_some_and(|held| context.throttle.knows(address, &held.name));
-    if let Some(seconds) = context.throttle.blocked_for(address, Instant::now()).filter(|_| !is_known) {
+    let of_address = context.throttle.blocked_for(address, Instant::now());
+    let of_all = if is_sign_in { context.throttle.sign_in_blocked_for(Instant::now()) } else { None };
+    if let Some(seconds) = of_address.or(of_all).filter(|_| !is_known) {
         return Err(Problem {
             retry_after_seconds: Some(seconds),
             ..Problem::new(
@@ -91,6 +167,9 @@ fn by_token(context: &Context, request: &Request, address: IpAddr) -> Result<Act
     }
     let Some(held) = held else {
         context.throttle.note_failure(address, Instant::now());
+        if is_sign_in {
+            context.throttle.note_sign_in_failure(Instant::now());
+        }
         context.metrics.admin_token_refused();
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -101,6 +180,11 @@ fn by_token(context: &Context, request: &Request, address: IpAddr) -> Result<Act
     if !is_known {
         context.throttle.note_success(address, &held.name);
     }
+    note_use(context, &held);
+    Ok(held)
+}
+
+fn note_use(context: &Context, held: &HeldToken) {
     if let Some(id) = &held.id
         && context.throttle.is_use_to_be_noted(id, Instant::now())
     {
@@ -108,12 +192,6 @@ fn by_token(context: &Context, request: &Request, address: IpAddr) -> Result<Act
         // Nobody waits for it, and nothing is lost if it cannot be written.
         tokio::task::spawn_blocking(move || management.token_was_used(&id, now()));
     }
-    Ok(Actor {
-        name: format!("token:{}", held.name),
-        role: held.role,
-        via: Via::Api,
-        address: Some(address.to_canonical().to_string()),
-    })
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
@@ -128,6 +206,8 @@ pub(super) struct Throttle {
     /// Where which token was good.
     known: Mutex<HashSet<(IpAddr, String)>>,
     noted: Mutex<HashMap<String, Instant>>,
+    /// Wrong tokens that were used to sign in, from everywhere.
+    sign_ins: Mutex<Option<Failures>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -157,6 +237,21 @@ impl Throttle {
             }
             None => None,
         }
+    }
+
+    /// For how many seconds nobody can sign in who was not known before.
+    fn sign_in_blocked_for(&self, at: Instant) -> Option<u64> {
+        let failures = *self.sign_ins.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = failures.filter(|known| known.count >= MAX_SIGN_IN_FAILURES)?;
+        let left = WINDOW.checked_sub(at.saturating_duration_since(known.since)).filter(|left| !left.is_zero())?;
+        Some(left.as_secs().max(1))
+    }
+
+    fn note_sign_in_failure(&self, at: Instant) {
+        let mut failures = self.sign_ins.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = failures.filter(|known| at.saturating_duration_since(known.since) < WINDOW);
+        let Failures { since, count } = current.unwrap_or(Failures { since: at, count: 0 });
+        *failures = Some(Failures { since, count: count.saturating_add(1) });
     }
 
     /// Whether a token of this name was good from there before.
@@ -189,7 +284,7 @@ impl Throttle {
 }
 
 /// Whoever has an IPv6 address has 2 to the 64th of them.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

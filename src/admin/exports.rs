@@ -191,6 +191,10 @@ pub(super) async fn export_keys(
     Query(asked): Query<ListKeys>,
 ) -> Result<Response, Problem> {
     whole(asked.limit, asked.cursor.as_deref())?;
+    if asked.usage_days.is_some() {
+        let detail = "an export tells no usage by day: leave `usage_days` out".to_owned();
+        return Err(Problem::unreadable("/usage_days".to_owned(), "parameter_invalid", detail));
+    }
     let at = now();
     let filter = asked.filter(at)?;
     let each = move |management: &Management, take: &mut dyn FnMut(Vec<Key>) -> bool| {

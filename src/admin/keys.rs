@@ -12,8 +12,8 @@ use super::body::{Answer, IfMatch, Json, Path, Query, Versioned, blocking};
 use super::idempotency::{IdempotencyKey, Turn, begin};
 use super::problem::Problem;
 use super::shape::{
-    CreateKey, CreatedKey, EditKey, FoundKey, Key, KeyPage, LookupRequest, LookupResult, RevokedKey, RotateKey, Usage,
-    UsageDay, key,
+    CreateKey, CreatedKey, DailyUsage, EditKey, FoundKey, Key, KeyPage, LookupRequest, LookupResult, RevokedKey,
+    RotateKey, Usage, UsageDay, key,
 };
 use crate::client::ClientId;
 use crate::credential::Secret;
@@ -67,6 +67,9 @@ pub(super) struct ListKeys {
     pub unrestricted: Option<bool>,
     /// `true`: those that are being rotated.
     pub rotating: Option<bool>,
+    /// Show what each key was used for in so many days, today included.
+    #[param(minimum = 1, maximum = 90)]
+    pub usage_days: Option<u16>,
 }
 
 /// By what a list of keys is ordered.
@@ -154,14 +157,31 @@ pub(super) async fn list_keys(
 ) -> Result<Answer<KeyPage>, Problem> {
     let at = now();
     let filter = asked.filter(at)?;
-    let page = blocking(move || {
+    let days = asked.usage_days;
+    if days.is_some_and(|days| !(1..=90).contains(&days)) {
+        let detail = "usage in a list is shown for 1 to 90 days".to_owned();
+        return Err(Problem::unreadable("/usage_days".to_owned(), "parameter_invalid", detail));
+    }
+    let (page, usage) = blocking(move || {
         let (order, descending) = asked.order();
         let part = Asked { cursor: asked.cursor.as_deref(), limit: asked.limit.unwrap_or(50) };
         context.management.freshen_usage();
-        context.management.keys(&filter, order, descending, part, at)
+        let page = context.management.keys(&filter, order, descending, part, at)?;
+        let usage = match days {
+            None => Vec::new(),
+            Some(days) => {
+                let numbers: Vec<i64> = page.items.iter().map(|detail| detail.key.number).collect();
+                context.management.usage_of(&numbers, day_of(at) - i64::from(days) + 1)?
+            }
+        };
+        Ok((page, usage))
     })
     .await?;
-    let items = page.items.iter().map(|detail| Key::of(detail, at)).collect();
+    let shown = |detail: &crate::store::KeyDetail| Key {
+        usage: days.map(|days| DailyUsage::of(day_of(at), days, &usage, detail.key.number)),
+        ..Key::of(detail, at)
+    };
+    let items = page.items.iter().map(shown).collect();
     Ok(Answer(StatusCode::OK, KeyPage { items, next_cursor: page.next }))
 }
 

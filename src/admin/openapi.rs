@@ -11,9 +11,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::authenticate;
+use super::auth::{answered, authenticate};
 use super::problem::Problem;
-use super::{Context, clients, exports, imports, keys, limits, system, tokens};
+use super::{Context, bulk, clients, exports, imports, keys, limits, session, system, tokens, views};
 
 /// The frame of the document.
 #[derive(OpenApi)]
@@ -32,7 +32,8 @@ use super::{Context, clients, exports, imports, keys, limits, system, tokens};
         (name = "limits", description = "How much may be asked for, and what is left"),
         (name = "audit", description = "Who changed what, and when"),
         (name = "admin tokens", description = "Who may use this API"),
-        (name = "gateway", description = "The gateway itself")
+        (name = "gateway", description = "The gateway itself"),
+        (name = "session", description = "Signing in to the console")
     ),
     components(schemas(Problem, keys::Sort, clients::OwnerWord, clients::OwnersKeys))
 )]
@@ -49,6 +50,7 @@ fn routes() -> OpenApiRouter<Context> {
         .routes(routes!(keys::undo_rotation))
         .routes(routes!(keys::show_usage))
         .routes(routes!(keys::lookup_keys))
+        .routes(routes!(bulk::disable_keys))
         .routes(routes!(imports::import_keys))
         .routes(routes!(exports::export_keys))
         .routes(routes!(clients::list_clients, clients::create_client))
@@ -67,11 +69,25 @@ fn routes() -> OpenApiRouter<Context> {
         .routes(routes!(system::show_identity))
         .routes(routes!(system::show_summary))
         .routes(routes!(system::reload))
+        .routes(routes!(views::show_overview))
+        .routes(routes!(views::list_endpoints))
+        .routes(routes!(views::show_access))
+        .routes(routes!(views::list_permissions))
+        .routes(routes!(views::explain))
+        .routes(routes!(views::show_settings))
+        .routes(routes!(session::show_session, session::sign_out))
+        .routes(routes!(session::sign_out_everywhere))
+}
+
+/// Where one gets in: a session is begun by whoever has none.
+fn door() -> OpenApiRouter<Context> {
+    OpenApiRouter::new().routes(routes!(session::sign_in))
 }
 
 /// The routes, behind the check of who asks; the document is for everybody.
 pub(super) fn router(context: Context) -> Router {
     let (router, _) = routes().split_for_parts();
+    let (door, _) = door().split_for_parts();
     let text: bytes::Bytes = document().to_string().into();
     let shown = move || {
         let mut response = text.clone().into_response();
@@ -83,6 +99,8 @@ pub(super) fn router(context: Context) -> Router {
         .fallback(nothing_there)
         .method_not_allowed_fallback(another_method)
         .layer(from_fn_with_state(context.clone(), authenticate))
+        .merge(door)
+        .layer(from_fn_with_state(context.clone(), answered))
         .route("/openapi.json", get(shown))
         .with_state(context)
 }
@@ -105,7 +123,7 @@ async fn another_method(method: Method) -> Problem {
 /// The document that describes the admin API (OpenAPI 3.1).
 #[must_use]
 pub fn document() -> Value {
-    let (_, openapi) = routes().split_for_parts();
+    let (_, openapi) = routes().merge(door()).split_for_parts();
     // What cannot be written as JSON would have failed to compile.
     let mut document = serde_json::to_value(openapi).unwrap_or_default();
     document["components"]["securitySchemes"] = json!({
@@ -113,9 +131,16 @@ pub fn document() -> Value {
             "type": "http",
             "scheme": "bearer",
             "description": "An admin token: `keygate admin-token create` makes one. Over the local socket none is needed.",
+        },
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "__Host-keygate_session",
+            "description": "A session of the console, begun by `POST /v1/session`; `keygate_session` where there is no TLS. Good \
+                together with `X-Keygate-Console: 1` and a browser's word that the request is the console's own.",
         }
     });
-    document["security"] = json!([{ "admin_token": [] }]);
+    document["security"] = json!([{ "admin_token": [] }, { "session": [] }]);
     document["components"]["responses"] = json!({
         "Problem": {
             "description": "Not carried out: the problem says why, and what to do",

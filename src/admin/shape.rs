@@ -6,15 +6,16 @@
 mod client;
 mod import;
 pub(super) mod key;
+mod usage;
 
 pub(super) use client::{
     Client, ClientPage, CreateClient, DeletedClient, EditClient, OwnerList, OwnerSummary, RemovedOwner,
 };
 pub(crate) use import::ImportRow;
 pub(super) use key::{
-    CreateKey, CreatedKey, EditKey, FoundKey, Key, KeyPage, LookupRequest, LookupResult, RevokedKey, RotateKey, Usage,
-    UsageDay, moment,
+    CreateKey, CreatedKey, EditKey, FoundKey, Key, KeyPage, LookupRequest, LookupResult, RevokedKey, RotateKey, moment,
 };
+pub(super) use usage::{DailyUsage, Usage, UsageDay};
 
 use std::fmt::Display;
 

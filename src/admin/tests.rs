@@ -8,6 +8,8 @@ use http::{HeaderMap, Method};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
+mod console;
+
 use super::*;
 use crate::credential::{KeyDigest, Secret};
 use crate::keys::{KeyPolicy, KeyTable, Timestamp};
@@ -19,6 +21,18 @@ use crate::telemetry::health::Health;
 pub(crate) fn api(reload: Option<Reload>) -> (tempfile::TempDir, AdminApi) {
     let desk = Desk::with(Issuing::default(), reload);
     (desk.folder, desk.api)
+}
+
+/// A token of the role `admin`, by its name alone.
+pub(crate) fn held_token(name: &str) -> crate::management::HeldToken {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Location::File(folder.path().join("keys.db"))).unwrap();
+    let management = Management::new(store, Arc::new(KeyTable::new()), Issuing::default());
+    let wanted = CreateToken { name: name.to_owned(), role: Role::Admin, expires_at: None };
+    let created = management.create_token(&Actor::keygate(), wanted).unwrap();
+    let mut held = management.authenticate(&created.secret, Timestamp::from_millis(0)).unwrap();
+    held.id = Some(format!("token_{name}"));
+    held
 }
 
 /// An admin API, and what is behind it.
@@ -97,15 +111,25 @@ impl Desk {
     }
 
     fn with(issuing: Issuing, reload: Option<Reload>) -> Self {
+        Self::seeing(issuing, reload, None)
+    }
+
+    /// Beside a gateway with these rules.
+    fn beside(yaml: &str) -> Self {
+        let prefixes =
+            vec![Prefix { prefix: "kg_live_".to_owned(), key_type: crate::client::KeyType::Secret, environment: None }];
+        Self::seeing(Issuing { prefixes, ..Issuing::default() }, None, Some(yaml))
+    }
+
+    fn seeing(issuing: Issuing, reload: Option<Reload>, yaml: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Location::File(folder.path().join("keys.db"))).unwrap();
-        let management = Management::new(store, Arc::new(KeyTable::new()), issuing);
+        let table = Arc::new(KeyTable::new());
+        let management = Management::new(store, Arc::clone(&table), issuing);
         management.load().unwrap();
         let metrics = Metrics::new(Health::default());
-        let api = match reload {
-            Some(reload) => AdminApi::of_gateway(management.clone(), reload, None, metrics.clone()),
-            None => AdminApi::new(management.clone(), metrics.clone()),
-        };
+        let observatory = yaml.map(|yaml| crate::observatory::tests::observatory(yaml, table, metrics.clone()));
+        let api = AdminApi::new(management.clone(), reload, metrics.clone(), observatory);
         Self { folder, api, management, metrics }
     }
 
@@ -165,6 +189,11 @@ fn the_document_in_the_repository_is_the_one_of_the_code() {
     assert!(written == text, "docs/openapi.json is out of date; run this test with KEYGATE_BLESS=1");
 }
 
+/// The one operation that is for strangers.
+fn sign_in() -> (Method, String) {
+    (Method::POST, "/v1/session".to_owned())
+}
+
 /// Every operation of the document, with a target that is well-formed.
 fn operations() -> Vec<(Method, String)> {
     let document = document();
@@ -183,7 +212,8 @@ fn operations() -> Vec<(Method, String)> {
 async fn without_a_good_token_nothing_is_answered_but_the_document() {
     let desk = Desk::new();
     let (_, api_key) = desk.key("a key").await;
-    for (method, target) in operations() {
+    // Whoever signs in has no token to show yet.
+    for (method, target) in operations().into_iter().filter(|operation| *operation != sign_in()) {
         let network = || desk.stranger(method.clone(), &target).caller(Caller::Network(IpAddr::from([192, 0, 2, 1])));
         let reply = network().send().await;
         assert_eq!(reply.code(), (401, "token_missing".to_owned()), "{method} {target}");
@@ -228,7 +258,9 @@ async fn wrong_tokens_are_counted_and_their_sender_is_not_heard_for_a_while() {
 
 #[tokio::test]
 async fn each_role_may_what_it_may_and_is_told_which_role_is_needed() {
-    let desk = Desk::new();
+    let desk = Desk::beside(
+        "upstreams: { echo: { echo: true } }\nendpoints: [{ name: all, path: /, upstream: echo, public: true }]",
+    );
     let (id, _) = desk.key("a key").await;
     let tokens = [Role::Viewer, Role::Developer, Role::Admin].map(|role| (role, desk.token(role.as_str(), role)));
     let client = json!({ "id": "shop", "client_type": "partner" });
@@ -242,6 +274,14 @@ async fn each_role_may_what_it_may_and_is_told_which_role_is_needed() {
         (Method::GET, "/v1/summary".into(), None, Role::Viewer),
         (Method::GET, "/v1/export/keys".into(), None, Role::Viewer),
         (Method::POST, "/v1/lookup".into(), Some(json!({ "secrets": ["x"] })), Role::Viewer),
+        (Method::GET, "/v1/overview".into(), None, Role::Viewer),
+        (Method::GET, "/v1/endpoints".into(), None, Role::Viewer),
+        (Method::GET, "/v1/access".into(), None, Role::Viewer),
+        (Method::GET, "/v1/permissions".into(), None, Role::Viewer),
+        (Method::GET, "/v1/settings".into(), None, Role::Viewer),
+        (Method::POST, "/v1/explain".into(), Some(json!({ "method": "GET", "path": "/" })), Role::Viewer),
+        (Method::GET, "/v1/keys?usage_days=14".into(), None, Role::Viewer),
+        (Method::POST, "/v1/disable".into(), Some(json!({ "ids": ["none"] })), Role::Developer),
         (Method::POST, "/v1/keys".into(), Some(json!({ "name": "another", "client": client })), Role::Developer),
         (Method::PATCH, format!("/v1/keys/{id}"), Some(json!({ "description": "d" })), Role::Developer),
         (Method::POST, format!("/v1/keys/{id}/rotate"), Some(json!({})), Role::Developer),
@@ -482,7 +522,7 @@ async fn a_request_that_is_sent_again_is_carried_out_once() {
     assert_eq!(send(&other).send().await.code(), (422, "idempotency_key_reused".to_owned()));
 
     // After a restart the store still knows what was done, and the key is gone.
-    let restarted = AdminApi::new(desk.management.clone(), desk.metrics.clone());
+    let restarted = AdminApi::new(desk.management.clone(), None, desk.metrics.clone(), None);
     let desk = Desk { api: restarted, ..desk };
     let send = |body: &Value| desk.ask(Method::POST, "/v1/keys").header("idempotency-key", "a-1").json(body);
     let spent = send(&body).send().await;
@@ -701,7 +741,7 @@ async fn without_a_store_everything_can_be_read_and_nothing_changed() {
     let management = Management::new(store, Arc::new(KeyTable::new()), Issuing::default());
     management.load().unwrap();
     let metrics = Metrics::new(Health::default());
-    let api = AdminApi::new(management.clone(), metrics.clone());
+    let api = AdminApi::new(management.clone(), None, metrics.clone(), None);
     let desk = Desk { folder: tempfile::tempdir().unwrap(), api, management, metrics };
     assert_eq!(desk.ask(Method::GET, "/v1/keys").send().await.status, 200);
     let body = json!({ "name": "n", "client": { "id": "c", "client_type": "t" } });

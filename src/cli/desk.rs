@@ -134,7 +134,7 @@ fn in_process(mut loaded: Loaded) -> Result<AdminApi, Failed> {
         .stand_by()
         .map_err(|error| fail(&format!("the store cannot be read: {error}")))
         .and_then(|()| management.take_files(files).map_err(|error| fail(&error.to_string())))?;
-    Ok(AdminApi::new(management, Metrics::new(Health::default())))
+    Ok(AdminApi::new(management, None, Metrics::new(Health::default()), None))
 }
 
 /// Does what is asked of it.

@@ -227,6 +227,9 @@ fn announce(next: Next, published: Option<DemoKey>) {
     for url in &started.admin {
         line("admin", url);
     }
+    if let Some(url) = &started.console {
+        line("console", url);
+    }
     line(
         "in force",
         &format!(

@@ -190,6 +190,8 @@ shape! {
         /// kg_admin_` makes one. Nobody but its owner may read it. Default: none; with a store, a first token is made and
         /// printed at the first start.
         token_file: Option<At<String>>,
+        /// Serve the console here, under `/console/`: the admin API for people with a browser. Default: `true`.
+        console: Option<bool>,
     }
 }
 

@@ -41,6 +41,8 @@ pub struct AdminSettings {
     pub address: SocketAddr,
     /// It speaks TLS; its certificates are in [`Loaded::certificates`](super::Loaded::certificates), under [`ADMIN`].
     pub is_tls: bool,
+    /// The console is served here.
+    pub has_console: bool,
 }
 
 /// What the listener for operators is called among those with certificates. No listener of callers can have this name.

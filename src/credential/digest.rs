@@ -91,7 +91,7 @@ impl KeyDigest {
     /// The BLAKE3 digest of a secret.
     #[must_use]
     pub fn blake3(secret: &Secret) -> Self {
-        Self { bytes: *blake3::hash(secret.expose()).as_bytes(), scheme: DigestScheme::Blake3 }
+        Self { bytes: secret.blake3(), scheme: DigestScheme::Blake3 }
     }
 
     /// The keyed BLAKE3 digest of a secret.

@@ -1,6 +1,7 @@
 //! The bytes that must never be printed, stored or compared.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
@@ -11,7 +12,11 @@ pub const MAX_SECRET_BYTES: usize = 512;
 ///
 /// It borrows from the request, or owns a copy that is wiped when dropped. There is no `Display`, `Debug` says only that
 /// there is one, and there is no equality: two secrets are the same if their digests are.
-pub struct Secret<'a>(Bytes<'a>);
+pub struct Secret<'a> {
+    bytes: Bytes<'a>,
+    /// Its BLAKE3 digest, once somebody has asked for that: it is asked for more than once.
+    blake3: OnceLock<[u8; 32]>,
+}
 
 enum Bytes<'a> {
     Borrowed(&'a [u8]),
@@ -22,22 +27,29 @@ impl<'a> Secret<'a> {
     /// The secret that stands in a request.
     #[must_use]
     pub fn borrowed(bytes: &'a [u8]) -> Self {
-        Self(Bytes::Borrowed(bytes))
+        Self { bytes: Bytes::Borrowed(bytes), blake3: OnceLock::new() }
     }
 
     /// A secret of our own, wiped when dropped: one that was typed, or freshly made.
     #[must_use]
     pub fn owned(bytes: Vec<u8>) -> Secret<'static> {
-        Secret(Bytes::Owned(Zeroizing::new(bytes)))
+        Secret { bytes: Bytes::Owned(Zeroizing::new(bytes)), blake3: OnceLock::new() }
     }
 
     /// The bytes, for making a digest and for showing a new key once. Whoever takes them must not keep them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
-        match &self.0 {
+        match &self.bytes {
             Bytes::Borrowed(bytes) => bytes,
             Bytes::Owned(bytes) => bytes,
         }
+    }
+}
+
+impl Secret<'_> {
+    /// The BLAKE3 digest.
+    pub(super) fn blake3(&self) -> [u8; 32] {
+        *self.blake3.get_or_init(|| *blake3::hash(self.expose()).as_bytes())
     }
 }
 

@@ -113,10 +113,10 @@ impl Record {
     }
 
     /// A refusal of ours. One that comes after admission keeps the permit: the log names the endpoint and the client.
-    pub(super) fn refused(&mut self, refused: Refused, code: &'static str) {
+    pub(super) fn refused(&mut self, refused: Box<Refused>, code: &'static str) {
         self.code = Some(code);
         if !matches!(self.outcome, Outcome::Admitted(_)) {
-            self.outcome = Outcome::Refused(Box::new(refused));
+            self.outcome = Outcome::Refused(refused);
         }
     }
 

@@ -368,11 +368,11 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge {
-            for text in challenge_texts(challenge, extractor) {
-                if let Ok(value) = HeaderValue::try_from(text) {
+            each_challenge(challenge, extractor, |text| {
+                if let Ok(value) = HeaderValue::from_str(text) {
                     headers.append(WWW_AUTHENTICATE, value);
                 }
-            }
+            });
         }
         if let Some(value) = self.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
             headers.insert(ALLOW, value);
@@ -465,9 +465,8 @@ fn push_field(body: &mut String, name: &str, text: &str) {
 
 /// One challenge for each way to show a key that the endpoint really takes. No scheme is registered for keys in a header
 /// of their own; `ApiKey` is the one in use.
-fn challenge_texts(challenge: Challenge, extractor: Option<&Extractor>) -> Vec<String> {
+fn each_challenge(challenge: Challenge, extractor: Option<&Extractor>, mut say: impl FnMut(&str)) {
     let sources = extractor.map_or(&[][..], Extractor::sources);
-    let mut texts = Vec::new();
     let header = sources.iter().find_map(|source| match source {
         CredentialSource::Header { name, deprecated: false } if name.as_str() == "x-api-key" => Some(name),
         _ => None,
@@ -478,18 +477,23 @@ fn challenge_texts(challenge: Challenge, extractor: Option<&Extractor>) -> Vec<S
             _ => None,
         })
     });
-    let error = match challenge {
-        Challenge::Plain => String::new(),
-        Challenge::Error(error) => [", error=\"", error, "\""].concat(),
+    // One piece of memory for all of them.
+    let mut text = String::with_capacity(128);
+    let mut say = |start: &[&str]| {
+        text.clear();
+        start.iter().for_each(|part| text.push_str(part));
+        if let Challenge::Error(error) = challenge {
+            [", error=\"", error, "\""].iter().for_each(|part| text.push_str(part));
+        }
+        say(&text);
     };
     // Without an endpoint, and where only cookies are taken, `Bearer` is the scheme that clients understand.
     if header.is_none() || sources.contains(&CredentialSource::Bearer) {
-        texts.push(["Bearer realm=\"keygate\"", &error].concat());
+        say(&["Bearer realm=\"keygate\""]);
     }
     if let Some(name) = header {
-        texts.push(["ApiKey realm=\"keygate\", header=\"", name.as_str(), "\"", &error].concat());
+        say(&["ApiKey realm=\"keygate\", header=\"", name.as_str(), "\""]);
     }
-    texts
 }
 
 #[cfg(test)]

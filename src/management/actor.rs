@@ -47,6 +47,8 @@ impl fmt::Display for Role {
 pub enum Via {
     /// Over the admin API, with a token.
     Api,
+    /// In the console, by a session that an admin token began.
+    Console,
     /// On the command line of this machine.
     CommandLine,
     /// With the key itself.
@@ -61,6 +63,7 @@ impl Via {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
+            Self::Console => "console",
             Self::CommandLine => "command_line",
             Self::Key => "key",
             Self::Keygate => "keygate",

@@ -327,6 +327,36 @@ impl Management {
         self.key(id)
     }
 
+    /// Switches keys off, all in one transaction, each with an audit record of its own. What becomes of each is told in the
+    /// order in which they were named: `true` if it was switched off now, `false` if it was before.
+    ///
+    /// # Errors
+    /// Why none was. A key that cannot be switched off keeps none of the others on.
+    pub fn disable_keys(
+        &self,
+        actor: &Actor,
+        ids: &[String],
+        reason: Option<&str>,
+    ) -> Result<Vec<Result<bool, Refused>>, Refused> {
+        check_reason(reason)?;
+        self.change(actor, Role::Developer, |writer| {
+            let mut outcomes = Vec::with_capacity(ids.len());
+            for id in ids {
+                outcomes.push(match changeable(writer, id) {
+                    Ok(before) if before.key.disabled.is_some() => Ok(false),
+                    Ok(before) => {
+                        self.switch_off(writer, actor, &before, reason.map(str::to_owned))?;
+                        Ok(true)
+                    }
+                    // The store itself: then nothing is done.
+                    Err(Refused::Store(error)) => return Err(error.into()),
+                    Err(refused) => Err(refused),
+                });
+            }
+            Ok(outcomes)
+        })
+    }
+
     pub(super) fn switch_off(
         &self,
         writer: &Writer<'_>,

@@ -1,7 +1,7 @@
 //! Looking: lists, reports, usage, the audit log. Every role may.
 
 use super::{Management, Refused};
-use crate::keys::Timestamp;
+use crate::keys::{ApiKey, Timestamp};
 use crate::store::{
     AuditFilter, AuditRecord, ClientFilter, ClientRow, KeyDetail, KeyFilter, KeyOrder, Page, StateCounts, UsageRow,
 };
@@ -69,6 +69,39 @@ impl Management {
             let detail = reader.key(id)?.ok_or_else(|| Refused::no_key(id))?;
             Ok(reader.usage(detail.key.number, since_day)?)
         })
+    }
+
+    /// What these keys did since a day, by key, day and endpoint; keys are named by their numbers.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn usage_of(&self, keys: &[i64], since_day: i64) -> Result<Vec<(i64, UsageRow)>, Refused> {
+        self.read(|reader| {
+            let mut rows = Vec::new();
+            for key in keys {
+                rows.extend(reader.usage(*key, since_day)?.into_iter().map(|row| (*key, row)));
+            }
+            Ok(rows)
+        })
+    }
+
+    /// Types of clients that there are.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn client_types(&self) -> Result<Vec<String>, Refused> {
+        self.read(|reader| Ok(reader.client_types()?))
+    }
+
+    /// A key as it is in force, with what requests are judged by; none if it is in force no more.
+    ///
+    /// # Errors
+    /// There is no such key, or the store cannot be read.
+    pub fn key_in_force(&self, id: &str) -> Result<Option<ApiKey>, Refused> {
+        let detail = self.key(id)?;
+        let table = self.table();
+        let found = detail.secrets.iter().find_map(|secret| table.find(&secret.digest));
+        Ok(found.map(|entry| entry.key).filter(|key| key.id.as_str() == id))
     }
 
     /// Keys by what they are good for.

@@ -46,6 +46,20 @@ pub struct HeldToken {
     expires_at: Option<Timestamp>,
 }
 
+impl HeldToken {
+    /// Refused from then on.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// What the audit log calls it: its id, or `file`.
+    #[must_use]
+    pub fn target(&self) -> String {
+        self.id.clone().unwrap_or_else(|| "file".to_owned())
+    }
+}
+
 impl Management {
     /// All admin tokens of the store.
     ///
@@ -177,6 +191,41 @@ impl Management {
             }
         }
         found
+    }
+
+    /// Whether a token that was good before still is, with the same role. One that was revoked, has ended or was exchanged
+    /// for another text is not.
+    #[must_use]
+    pub fn holds(&self, token: &HeldToken, now: Timestamp) -> bool {
+        let is_good = token.expires_at.is_none_or(|end| now < end);
+        let is_there = match &token.id {
+            Some(_) => self.inner.tokens.load().contains(token),
+            None => self.issuing().file_token.is_some_and(|digest| token.digest == digest),
+        };
+        is_good && is_there
+    }
+
+    /// Writes down that a session of the console began or ended.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn note_session(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        token: Option<&HeldToken>,
+        note: Option<String>,
+    ) -> Result<(), Refused> {
+        self.inner.store.write(super::now(), |writer| {
+            let entry = AuditEntry {
+                kind: "session",
+                target: token.map_or_else(|| "all".to_owned(), HeldToken::target),
+                name: token.map(|token| token.name.clone()),
+                note,
+                ..actor.entry(action)
+            };
+            Ok(writer.add_audit(&entry)?)
+        })
     }
 
     /// Writes down when a token was last used.

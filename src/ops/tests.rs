@@ -21,6 +21,10 @@ enum Role {
 }
 
 async fn served(role: Role, bind: &str, outcome: ReloadOutcome) -> Served {
+    served_with(role, bind, outcome, true).await
+}
+
+async fn served_with(role: Role, bind: &str, outcome: ReloadOutcome, has_console: bool) -> Served {
     let health = Health::default();
     health.published(1, "abc123", UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     health.keys_loaded();
@@ -40,7 +44,7 @@ async fn served(role: Role, bind: &str, outcome: ReloadOutcome) -> Served {
             })
         });
         let (_, api) = crate::admin::tests::api(Some(Arc::clone(&reload)));
-        Ops::admin(metrics, health.clone(), reload, api)
+        Ops::admin(metrics, health.clone(), reload, api, has_console)
     };
     let listener = TcpListener::bind(bind).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -70,7 +74,7 @@ impl Served {
     }
 
     async fn get(&self, path: &str) -> (u16, String, String) {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
     }
 }
 
@@ -277,4 +281,71 @@ async fn a_drain_closes_the_listener_and_finishes_what_is_under_way() {
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     tokio::time::timeout(Duration::from_secs(5), served.ended).await.unwrap().unwrap();
     assert!(TcpStream::connect(served.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_browser_is_sent_to_the_console_and_others_see_the_table() {
+    let served = served(Role::Admin, "127.0.0.1:0", ReloadOutcome::Applied).await;
+    let browser = "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html,application/xhtml+xml,*/*;q=0.8\r\n\r\n";
+    let (status, head, _) = served.send(browser).await;
+    assert!(status == 302 && head.contains("location: /console/\r\n"), "{head}");
+    let (status, _, body) = served.get("/").await;
+    assert!(status == 200 && body.contains("/console/"), "{body}");
+    let (status, head, body) = served.get("/console/").await;
+    assert!(status == 200 && head.contains("content-type: text/html") && body.contains("<!doctype html>"), "{head}");
+    assert!(head.contains("content-security-policy: default-src 'none'; script-src 'self'"), "{head}");
+    // A page that lets its own name resolve to this machine gets nothing.
+    let rebound = served.send("GET /console/ HTTP/1.1\r\nHost: evil.example\r\n\r\n").await;
+    assert_eq!(rebound.0, 421);
+
+    let off = served_with(Role::Admin, "127.0.0.1:0", ReloadOutcome::Applied, false).await;
+    assert_eq!((off.send(browser).await.0, off.get("/console/").await.0, off.get("/console").await.0), (200, 404, 404));
+    assert!(!off.get("/").await.2.contains("console"));
+    let observe = served_with(Role::Observe, "127.0.0.1:0", ReloadOutcome::Applied, true).await;
+    assert_eq!((observe.send(browser).await.0, observe.get("/console/").await.0), (200, 404));
+}
+
+#[tokio::test]
+async fn no_answer_of_the_admin_address_can_be_taken_for_a_page() {
+    let served = served(Role::Admin, "127.0.0.1:0", ReloadOutcome::Applied).await;
+    for path in
+        ["/", "/livez", "/readyz", "/metrics", "/nothing", "/reload", "/openapi.json", "/v1/keys", "/v1/nothing"]
+    {
+        let (_, head, _) = served.get(path).await;
+        for header in [
+            "content-security-policy: default-src 'none'",
+            "frame-ancestors 'none'",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "cross-origin-resource-policy: same-origin",
+            "x-frame-options: deny",
+        ] {
+            assert!(head.contains(header), "{path}: {header} is not in\n{head}");
+        }
+        assert!(!head.contains("access-control-"), "{path}: no other origin is let in\n{head}");
+        assert!(!head.contains("content-type: text/html"), "{path}\n{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_asks_for_many_files_over_one_connection_and_others_do_not() {
+    let served = served(Role::Admin, "127.0.0.1:0", ReloadOutcome::Applied).await;
+    let of_console = "GET /console/ HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let by_console = "GET /v1/whoami HTTP/1.1\r\nHost: localhost\r\nX-Keygate-Console: 1\r\n\r\n";
+    let last = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (_, head, rest) = served.send(&format!("{of_console}{by_console}{of_console}{last}{last}")).await;
+    assert!(!head.contains("connection: close"), "{head}");
+    let all = head + &rest;
+    assert_eq!(all.matches("http/1.1 ").count() + all.matches("HTTP/1.1 ").count(), 4, "{all}");
+    assert!(all.ends_with("ok\n"), "nothing is answered behind the last: {all}");
+
+    // One that is open and silent holds nobody up at the end.
+    let mut open = TcpStream::connect(served.address).await.unwrap();
+    open.write_all(of_console.as_bytes()).await.unwrap();
+    let mut some = [0; 64];
+    open.read_exact(&mut some).await.unwrap();
+    let began = Instant::now();
+    served.stop.send(()).unwrap();
+    served.ended.await.unwrap();
+    assert!(began.elapsed() < CLOSING_TIME / 2, "{:?}", began.elapsed());
 }

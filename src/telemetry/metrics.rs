@@ -17,6 +17,7 @@ mod process;
 mod render;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,8 @@ use std::time::{Duration, SystemTime};
 use super::access_log::AccessLog;
 use super::health::Health;
 use cells::{Names, Series, Space, WorkerCells};
+
+pub use traffic::{Distribution, Traffic};
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +145,8 @@ pub const METRICS: &[Declaration] = &[
     gauge("keygate_webhook_waiting", &[], "Changes that the webhook has not been told of yet."),
     counter("keygate_admin_requests_total", &["code"], "Requests to the admin API."),
     counter("keygate_admin_refused_tokens_total", &[], "Requests to the admin API without a good token."),
+    counter("keygate_admin_sign_ins_total", &["outcome"], "Attempts to sign in to the console."),
+    gauge("keygate_admin_sessions", &[], "Sessions of the console that are open."),
     gauge("keygate_endpoints", &[], "Endpoints in force."),
     gauge("keygate_config_generation", &[], "Number of the configuration in force; rises by one with each change."),
     gauge(
@@ -210,6 +215,7 @@ struct Facts {
     /// Counted outside of workers, by metric and label.
     counts: BTreeMap<(&'static str, String), u64>,
     webhook_waiting: Option<u64>,
+    admin_sessions: u64,
     endpoints: u64,
     /// By policy: subjects that are counted, and those that were given up.
     rate_limits: Vec<(String, u64, u64)>,
@@ -289,6 +295,16 @@ impl Metrics {
     /// A request to the admin API showed no good token.
     pub fn admin_token_refused(&self) {
         self.count("keygate_admin_refused_tokens_total", "");
+    }
+
+    /// Somebody signed in to the console, or tried: `accepted`, `refused` or `throttled`.
+    pub fn admin_sign_in(&self, outcome: &'static str) {
+        self.count("keygate_admin_sign_ins_total", outcome);
+    }
+
+    /// How many sessions of the console are open.
+    pub fn set_admin_sessions(&self, count: usize) {
+        self.facts(|facts| facts.admin_sessions = count as u64);
     }
 
     fn count(&self, metric: &'static str, label: &str) {

@@ -8,6 +8,7 @@ mod support;
 mod access_log;
 mod answers;
 mod cli;
+mod console;
 mod credentials;
 mod differential;
 #[cfg(target_os = "linux")]

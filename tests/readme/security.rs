@@ -67,7 +67,7 @@ fn every_promise_names_tests_that_exist() {
             assert!(is_there, "promise {number}: there is no test {guard}");
         }
     }
-    assert_eq!(number, 27);
+    assert_eq!(number, 28);
 }
 
 /// The limits that have a name in the configuration are those of the manual, with the same default.

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::client::ClientReference;
-use super::{Permissions, Warning, each, nullable, time, word};
+use super::{DailyUsage, Permissions, Warning, each, nullable, time, word};
 use crate::client::{Environment, Grants, KeyType, Plan, parse_network, parse_origin};
 use crate::credential::Secret;
 use crate::keys::{KeyOrigin, Timestamp};
 use crate::management::{self, Fault};
-use crate::store::{KeyDetail, SecretRow, SecretState, UsageRow};
+use crate::store::{KeyDetail, SecretRow, SecretState};
 
 /// An API key, without its secret.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -80,6 +80,10 @@ pub(in crate::admin) struct Key {
     pub rotation: Option<Rotation>,
     /// The key itself, if it is publishable and the configuration keeps such keys visible.
     pub visible_key: Option<String>,
+    /// What it was used for by day; only in a list that was asked for with `usage_days`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub usage: Option<DailyUsage>,
 }
 
 /// Where a key may be kept.
@@ -288,6 +292,7 @@ impl Key {
             rotation: rotation(secrets, now),
             secrets: secrets.iter().map(KeySecret::of).collect(),
             visible_key: key.visible.clone(),
+            usage: None,
         }
     }
 }
@@ -558,37 +563,4 @@ pub(in crate::admin) struct FoundKey {
     pub index: usize,
     /// The key.
     pub key: Key,
-}
-
-/// What a key did.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(in crate::admin) struct Usage {
-    /// By day and endpoint, the oldest day first.
-    pub items: Vec<UsageDay>,
-}
-
-/// What a key did on one day for one endpoint.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(in crate::admin) struct UsageDay {
-    /// The day, in UTC.
-    #[schema(format = Date)]
-    pub day: String,
-    /// The endpoint.
-    pub endpoint: String,
-    /// Requests that were admitted.
-    pub admitted: i64,
-    /// Requests that were refused although the key is known.
-    pub refused: i64,
-}
-
-impl UsageDay {
-    pub(in crate::admin) fn of(row: UsageRow) -> Self {
-        let day = jiff::Timestamp::from_second(row.day.saturating_mul(86_400)).unwrap_or_default();
-        Self {
-            day: day.strftime("%Y-%m-%d").to_string(),
-            endpoint: row.endpoint,
-            admitted: row.admitted,
-            refused: row.refused,
-        }
-    }
 }

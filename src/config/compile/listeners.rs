@@ -116,7 +116,11 @@ impl Compiler<'_> {
         let store = self.store(document.keys.as_ref());
         Settings {
             listeners,
-            admin: admin.map(|(address, _)| AdminSettings { address, is_tls: self.admin_tls(document).is_some() }),
+            admin: admin.map(|(address, _)| AdminSettings {
+                address,
+                is_tls: self.admin_tls(document).is_some(),
+                has_console: admin_of(document).flatten().and_then(|shape| shape.console).unwrap_or(true),
+            }),
             observe: observe.map(|(address, _)| address),
             workers,
             limits: self.limits(document),

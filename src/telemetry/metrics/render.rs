@@ -136,6 +136,7 @@ impl Scrape {
             self.gauge("keygate_rate_limit_subjects", &[policy], *subjects as f64);
             self.counter("keygate_rate_limit_evictions_total", &[policy], *evicted);
         }
+        self.gauge("keygate_admin_sessions", &[], facts.admin_sessions as f64);
         self.gauge("keygate_endpoints", &[], facts.endpoints as f64);
         for (name, at) in &facts.certificates {
             self.gauge("keygate_tls_certificate_not_after_timestamp_seconds", &[name], *at as f64);
@@ -215,10 +216,10 @@ impl Scrape {
 }
 
 /// Label texts by number and numbers by text, as they are at one moment.
-struct Texts(Vec<(Space, Vec<Arc<str>>)>);
+pub(super) struct Texts(Vec<(Space, Vec<Arc<str>>)>);
 
 impl Texts {
-    fn new(names: &Names) -> Self {
+    pub(super) fn new(names: &Names) -> Self {
         let spaces = [
             Space::Endpoint,
             Space::ClientType,
@@ -237,7 +238,7 @@ impl Texts {
     }
 
     /// The names are read after the counts, so that each number in the counts has its text.
-    fn get(&self, space: Space, number: u32) -> &str {
+    pub(super) fn get(&self, space: Space, number: u32) -> &str {
         self.of(space).get(number as usize).map_or("_other", |text| text)
     }
 

@@ -105,6 +105,8 @@ fn everything() -> Metrics {
     metrics.set_webhook_waiting(3);
     metrics.admin_request(200);
     metrics.admin_token_refused();
+    metrics.admin_sign_in("accepted");
+    metrics.set_admin_sessions(2);
     metrics.set_endpoints(4, [("backend", "10.0.0.1:80"), ("backend", "10.0.0.2:80")]);
     metrics.set_certificates([("api.example.com", 1_800_000_000)]);
     metrics.set_rate_limits(vec![("per-key".to_owned(), 12, 3)]);
@@ -168,6 +170,8 @@ fn each_event_reaches_its_metric_under_its_labels() {
         ("keygate_webhook_waiting", 3.0),
         (r#"keygate_admin_requests_total{code="200"}"#, 1.0),
         ("keygate_admin_refused_tokens_total", 1.0),
+        (r#"keygate_admin_sign_ins_total{outcome="accepted"}"#, 1.0),
+        ("keygate_admin_sessions", 2.0),
         ("keygate_endpoints", 4.0),
         ("keygate_config_generation", 3.0),
         ("keygate_config_last_reload_successful", 1.0),
