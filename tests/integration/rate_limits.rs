@@ -430,6 +430,8 @@ fn operators_see_what_is_left_and_which_limit_bites() {
     );
     report.equal("the default", list["default_plan"].as_str(), Some("free"));
     ask(&gateway, "/x", "192.0.2.1", "one", 3);
+    // Keys of files are listed a moment after they are in force.
+    until("key_1 is listed", || (admin.ask("GET", "/v1/keys/key_1", None).status == 200).then_some(()));
     let left = admin.get("/v1/keys/key_1/limits");
     let remaining: Vec<_> =
         left["items"].as_array().expect("a list").iter().map(|item| item["remaining"].to_string()).collect();
