@@ -22,7 +22,7 @@ fn limits(measures: &[(Measure, Part)]) -> Limits {
 }
 
 fn window() -> Measure {
-    Measure::Window { most: 16_000_000, length: Duration::from_secs(86_400) }
+    Measure::Window { most: 16_000_000, length: Duration::from_secs(1) }
 }
 
 fn rate() -> Measure {
