@@ -3,12 +3,13 @@
 //! [`Forwarder::send`] takes a [`Permit`] and what the caller sent, and gives the answer, whose body streams while the caller
 //! reads it. Each worker has a forwarder of its own, with its own connections; requests do their work in their own task.
 //!
-//! What goes out is HTTP/1.1 in the form of [`request`]; what comes back is read strictly ([`response`], [`chunked`]). One
+//! What goes out is HTTP/1.1 in the form of [`request`]; what comes back is read strictly ([`response`], [`chunked`]).
+//! Upstreams that are configured for it are spoken to over HTTP/2 ([`http2`]), by the same rules. One
 //! request of a caller is one request to an upstream. It is sent a second time only when the first cannot have been taken:
 //! no connection was made, or a connection kept from before turned out to be closed and the request is a safe one. A
 //! connection in any doubt is closed, an answer that was cut is an error to the one who reads it, never a shorter answer.
 //!
-//! Deliberately absent: any decision about the caller, caching, HTTP/2 to upstreams, and a proxy's `Via`.
+//! Deliberately absent: any decision about the caller, caching, and a proxy's `Via`.
 
 mod balance;
 mod checks;
@@ -18,6 +19,7 @@ mod error;
 mod exchange;
 mod field;
 mod head;
+mod http2;
 mod open;
 mod request;
 mod response;
@@ -25,6 +27,7 @@ mod sending;
 mod transport;
 mod upgrade;
 mod websocket;
+pub mod whole;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -39,6 +42,7 @@ use tokio::time::Instant;
 
 pub use checks::Checks;
 pub use error::{BadResponse, ForwardError, RequestBodyError};
+pub use http2::{Http2Settings, speaks_grpc};
 pub use open::{OpenStreams, Registered};
 pub use upgrade::Tunnels;
 
@@ -47,7 +51,7 @@ use crate::body::Body;
 use crate::echo;
 use crate::server::Peer;
 use crate::telemetry::metrics::WorkerMetrics;
-use crate::upstream::{Capacities, Full, Server, Upstream, UpstreamKind};
+use crate::upstream::{Capacities, Full, Place, Protocol, Server, Upstream, UpstreamKind};
 use balance::{Balance, Candidate};
 use connection::Connection;
 use exchange::{Exchange, ExchangeRules};
@@ -75,6 +79,8 @@ pub struct ForwardSettings {
     pub capacities: Arc<Capacities>,
     /// Which servers do not answer their checks.
     pub checks: Arc<Checks>,
+    /// How HTTP/2 is spoken to servers that are to speak it.
+    pub http2: Http2Settings,
 }
 
 impl Default for ForwardSettings {
@@ -85,6 +91,7 @@ impl Default for ForwardSettings {
             exchange_time: None,
             capacities: Arc::default(),
             checks: Arc::default(),
+            http2: Http2Settings::default(),
         }
     }
 }
@@ -213,7 +220,11 @@ impl Forwarder {
                 // Answered by the gateway, before it comes to forwarding.
                 UpstreamKind::SelfService => Err(ForwardError::NoServer),
                 UpstreamKind::Http(servers) => {
-                    let answered = self.send_http(permit, &outgoing, &plan, servers, body, upgrade).await;
+                    let answered = match endpoint.upstream.protocol {
+                        Protocol::Http1 => self.send_http(permit, &outgoing, &plan, servers, body, upgrade).await,
+                        // Boxed: it must not make the future of every request as large as its own.
+                        Protocol::Http2 => Box::pin(self.send_http2(permit, &outgoing, &plan, servers, body)).await,
+                    };
                     if let Err(error) = &answered
                         && error.is_upstream_fault()
                     {
@@ -247,10 +258,7 @@ impl Forwarder {
                 Some(capacity) => match capacity.try_enter() {
                     Some(place) => Some(place),
                     // Boxed: few requests wait.
-                    None => Some(Box::pin(capacity.enter(upstream.concurrency)).await.map_err(|Full| {
-                        shared.metrics.limit_hit("upstream_requests");
-                        ForwardError::Busy
-                    })?),
+                    None => Box::pin(self.enter(upstream)).await?,
                 },
             };
             let until = shared.settings.exchange_time.map(|time| Instant::now() + time);
@@ -304,6 +312,16 @@ impl Forwarder {
                 }
             }
         }
+    }
+
+    /// A place at the upstream, if it has a bound, as soon as there is one.
+    async fn enter(&self, upstream: &Upstream) -> Result<Option<Place>, ForwardError> {
+        let Some(capacity) = upstream.capacity(&self.shared.settings.capacities) else { return Ok(None) };
+        let entered = capacity.enter(upstream.concurrency).await.map_err(|Full| {
+            self.shared.metrics.limit_hit("upstream_requests");
+            ForwardError::Busy
+        });
+        entered.map(Some)
     }
 
     /// A connection to the next server that has one: kept from before, or new. After a kept one has turned out to be closed

@@ -9,6 +9,7 @@
 
 mod cors;
 mod fault_log;
+mod grpc;
 mod guesses;
 mod holder;
 mod limiting;
@@ -38,7 +39,7 @@ use crate::server::{Handler, Peer, RequestBody, Violation};
 use crate::snapshot::{CurrentSnapshot, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::WorkerMetrics;
-use crate::upstream::UpstreamKind;
+use crate::upstream::{Protocol, UpstreamKind};
 
 pub use fault_log::FaultLog;
 pub use guesses::Guesses;
@@ -160,9 +161,13 @@ impl Gateway {
         async move {
             let outcome = self.walk(&parts, body, upgrade, peer, &mut view, &mut record).await;
             let View { snapshot, seen, .. } = view;
+            let mut is_told_in_grpc = false;
             let mut response = match outcome {
                 Ok(response) => response,
-                Err(failure) => self.answer_failure(failure, &snapshot, &seen, &mut record),
+                Err(failure) => {
+                    is_told_in_grpc = grpc::is_grpc_call(&parts);
+                    self.answer_failure(failure, &snapshot, &seen, &mut record, is_told_in_grpc)
+                }
             };
             if let Some(endpoint) = record.endpoint(&snapshot)
                 && let Some(cors) = &endpoint.cors
@@ -176,7 +181,11 @@ impl Gateway {
             if let Some(value) = seen.request_id.value() {
                 response.headers_mut().insert(request_id::HEADER, value);
             }
-            record.answered(response, parts, seen, snapshot)
+            let mut response = record.answered(response, parts, seen, snapshot);
+            if is_told_in_grpc {
+                *response.status_mut() = StatusCode::OK;
+            }
+            response
         }
     }
 
@@ -224,6 +233,9 @@ impl Gateway {
             if let UpstreamKind::SelfService = permit.endpoint().upstream.kind {
                 // Boxed: it is rare, and the walk of every request would be as large as its.
                 return Box::pin(self.worker.shared.holders.answer(permit, parts, body)).await;
+            }
+            if permit.endpoint().upstream.protocol == Protocol::Http2 && grpc::is_grpc_call(parts) {
+                body.may_be_silent_for(permit.endpoint().upstream.timeouts.tunnel);
             }
             let outgoing = Outgoing {
                 parts,
@@ -407,6 +419,7 @@ impl Gateway {
         snapshot: &Snapshot,
         seen: &Seen,
         record: &mut Record,
+        is_told_in_grpc: bool,
     ) -> Response<Body> {
         let mut closes = false;
         let refusal = match failure {
@@ -438,7 +451,11 @@ impl Gateway {
         let endpoint = record.endpoint(snapshot);
         let style = endpoint.map_or(snapshot.errors, |endpoint| endpoint.errors);
         let extractor = endpoint.map(|endpoint| &*endpoint.extractor);
-        let mut response = refusal.into_response(style, extractor, seen.request_id.as_str()).map(Body::full);
+        let mut response = match is_told_in_grpc {
+            true => refusal.into_grpc_response(style),
+            false => refusal.into_response(style, extractor, seen.request_id.as_str()),
+        }
+        .map(Body::full);
         if closes {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }

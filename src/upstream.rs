@@ -19,6 +19,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// What kind of service it is.
     pub kind: UpstreamKind,
+    /// What is spoken with its servers.
+    pub protocol: Protocol,
     /// What the `Host` header says to it.
     pub host: HostRule,
     /// How long we wait.
@@ -45,6 +47,7 @@ impl Upstream {
         Self {
             name: name.into(),
             kind,
+            protocol: Protocol::default(),
             host: HostRule::Preserve,
             timeouts: UpstreamTimeouts::default(),
             idle_timeout: Duration::from_secs(4),
@@ -75,12 +78,22 @@ impl Upstream {
 /// What kind of service an upstream is.
 #[derive(Debug)]
 pub enum UpstreamKind {
-    /// HTTP/1.1 servers, asked in turn.
+    /// HTTP servers, asked in turn.
     Http(Box<[Server]>),
     /// The built-in echo: answers what it received, as JSON. For demonstrations and tests.
     Echo,
     /// keygate itself, for holders of keys that ask about them.
     SelfService,
+}
+
+/// What is spoken with the servers of an upstream. There is no falling back from one to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: over TLS as the protocol that the server must agree to, in clear text with prior knowledge.
+    Http2,
 }
 
 /// One server of an upstream.

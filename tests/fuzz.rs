@@ -125,6 +125,12 @@ const TOKENS: &[&str] = &[
     "blake3:",
     "null",
     "permissions: []",
+    "HTTP/1.1 200 OK\r\n",
+    "\r\n\r\n",
+    "content-length: 3\r\n",
+    "transfer-encoding: chunked\r\n",
+    "0\r\n\r\n",
+    "connection: ",
     "S3CR3TmarkedS3CR3TmarkedS3CR3Tmarked",
 ];
 
@@ -237,6 +243,11 @@ fn head() {
 #[test]
 fn framing() {
     run("framing");
+}
+
+#[test]
+fn response() {
+    run("response");
 }
 
 #[test]

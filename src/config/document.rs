@@ -19,7 +19,7 @@ pub(crate) use limits::{
     LimitShape, PartWord, PartsShape, PerShape, PlanShape, RateLimitHeadersShape, RateLimitShape, RateLimits,
     UpstreamHeadersWord, WhenWord,
 };
-pub(crate) use upstream::{EjectionShape, HealthCheckShape, HostShape, ServersShape, UpstreamShape};
+pub(crate) use upstream::{EjectionShape, HealthCheckShape, HostShape, ProtocolShape, ServersShape, UpstreamShape};
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Asks servers whether they are well, where the configuration says so.
 //!
 //! [`Checks::run`] goes over the upstreams it is told of and asks each address in its interval: a GET on a connection of its
-//! own, over the same TLS as requests, answered with 2xx or 3xx. So many bad answers in a row take an address out, so many
+//! own, in the protocol and over the TLS of requests, answered with 2xx or 3xx. So many bad answers in a row take an address out, so many
 //! good ones bring it back; requests pass by those that are out ([`Checks::is_down`]), unless all are. An address that was
 //! never asked is well.
 //!
@@ -15,21 +15,24 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use http::Method;
+use http::{HeaderValue, Method, Request, Uri};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::connection::Connection;
 use super::error::{BadResponse, ForwardError};
+use super::http2;
 use super::response::{read_head, take_head};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{HealthCheck, HostRule, Server, Upstream};
+use crate::upstream::{HealthCheck, HostRule, Protocol, Server, Upstream};
 
 /// How often it is looked who is to be asked.
 const TICK: Duration = Duration::from_millis(100);
 /// The largest head of an answer.
 const MAX_HEAD: usize = 16 * 1024;
+/// Who asks.
+const USER_AGENT: &str = "keygate-health-check";
 
 /// An address of an upstream.
 type Asked = (Arc<str>, SocketAddr);
@@ -57,7 +60,7 @@ struct Question {
     upstream: Arc<Upstream>,
     server: usize,
     timeout: Duration,
-    request: Vec<u8>,
+    check: HealthCheck,
 }
 
 /// Why an address is not well.
@@ -168,7 +171,7 @@ fn due(upstreams: &[Arc<Upstream>], known: &mut HashMap<Asked, Known>) -> Vec<Qu
                 (entry.is_asked, entry.due) = (true, now + check.interval);
                 questions.push(Question {
                     asked,
-                    request: request(upstream, server, check),
+                    check: check.clone(),
                     timeout: check.timeout,
                     upstream: Arc::clone(upstream),
                     server: index,
@@ -180,33 +183,57 @@ fn due(upstreams: &[Arc<Upstream>], known: &mut HashMap<Asked, Known>) -> Vec<Qu
     questions
 }
 
-/// What is sent. The host is what requests would say; where they say what callers say, the server's own.
-fn request(upstream: &Upstream, server: &Server, check: &HealthCheck) -> Vec<u8> {
-    let host = match &upstream.host {
+/// Whom a check says it is for: what requests would say; where they say what callers say, the server's own.
+fn host<'a>(upstream: &'a Upstream, server: &'a Server) -> &'a HeaderValue {
+    match &upstream.host {
         HostRule::Fixed(host) => host,
         HostRule::Preserve | HostRule::Server => &server.host_value,
-    };
+    }
+}
+
+/// What is sent over HTTP/1.1.
+fn request(host: &HeaderValue, check: &HealthCheck) -> Vec<u8> {
     let mut request = Vec::with_capacity(128);
     for part in [
         b"GET ",
         check.target.as_bytes(),
         b" HTTP/1.1\r\nhost: ",
         host.as_bytes(),
-        b"\r\nuser-agent: keygate-health-check\r\nconnection: close\r\n\r\n",
+        b"\r\nuser-agent: ",
+        USER_AGENT.as_bytes(),
+        b"\r\nconnection: close\r\n\r\n",
     ] {
         request.extend_from_slice(part);
     }
     request
 }
 
+/// What is sent over HTTP/2.
+fn http2_request(host: &HeaderValue, check: &HealthCheck, is_secure: bool) -> Result<Request<()>, Unwell> {
+    let scheme = if is_secure { "https" } else { "http" };
+    let uri = Uri::builder().scheme(scheme).authority(host.as_bytes()).path_and_query(&*check.target).build();
+    let request = uri.and_then(|uri| Request::get(uri).header(http::header::USER_AGENT, USER_AGENT).body(()));
+    request.map_err(|error| Unwell::Io(std::io::Error::other(error)))
+}
+
 /// Asks one address.
 async fn ask(question: &Question, off_limits: &[SocketAddr]) -> Result<(), Unwell> {
-    let tls = question.upstream.servers()[question.server].tls.as_ref();
-    let mut connection = Connection::open(question.asked.1, tls, question.timeout, off_limits).await?;
-    connection.stream.write_all(&question.request).await?;
-    connection.stream.flush().await?;
-    let head = read(&mut connection).await?;
-    let status = read_head(&head, &Method::GET)?.status;
+    let (address, check, upstream) = (question.asked.1, &question.check, &question.upstream);
+    let server = &upstream.servers()[question.server];
+    let (tls, host) = (server.tls.as_ref(), host(upstream, server));
+    let status = match upstream.protocol {
+        Protocol::Http1 => {
+            let mut connection = Connection::open(address, tls, question.timeout, off_limits).await?;
+            connection.stream.write_all(&request(host, check)).await?;
+            connection.stream.flush().await?;
+            let head = read(&mut connection).await?;
+            read_head(&head, &Method::GET)?.status
+        }
+        Protocol::Http2 => {
+            let request = http2_request(host, check, tls.is_some())?;
+            http2::ask(address, tls, question.timeout, off_limits, request).await?
+        }
+    };
     if status.is_success() || status.is_redirection() { Ok(()) } else { Err(Unwell::Status(status)) }
 }
 

@@ -138,6 +138,10 @@ fn trailers(block: &Bytes) -> Result<HeaderMap, BadResponse> {
     if block.len() > MAX_TRAILERS {
         return Err(BadResponse::Chunk("its trailers are too long"));
     }
+    // The parser takes a bare LF for the end of a line, and two of them for the end of all: what follows would be nobody's.
+    if memchr::memchr_iter(b'\n', block).any(|at| at == 0 || block[at - 1] != b'\r') {
+        return Err(BadResponse::Chunk("a line does not end in CRLF"));
+    }
     let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
     let malformed = |_| BadResponse::Chunk("its trailers cannot be read");
     let httparse::Status::Complete((_, fields)) = httparse::parse_headers(block, &mut fields).map_err(malformed)?

@@ -137,7 +137,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    async fn connect(
+    pub(super) async fn connect(
         address: SocketAddr,
         tls: Option<&ServerTls>,
         off_limits: &[SocketAddr],
@@ -174,6 +174,16 @@ fn has_arrived_at(tcp: &TcpStream, own: &[SocketAddr]) -> io::Result<bool> {
         let address = own.ip().to_canonical();
         own.port() == port && (address == there || (address.is_unspecified() && is_this_machine))
     }))
+}
+
+impl Stream {
+    /// Whether the server agreed to HTTP/2 in the handshake (ALPN).
+    pub(super) fn has_agreed_to_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

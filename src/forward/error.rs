@@ -33,10 +33,19 @@ pub enum ForwardError {
     /// The server could not be spoken to over TLS, or is not who it should be.
     #[error("the TLS handshake with the server failed")]
     Tls(#[source] io::Error),
+    /// The server does not speak HTTP/2, though the configuration says so.
+    #[error("the server does not speak HTTP/2")]
+    NoHttp2(#[source] Option<h2::Error>),
+    /// The caller asks for an upgrade, and HTTP/2 has none.
+    #[error("an upgrade was asked for, and the upstream is spoken to over HTTP/2")]
+    NoUpgrade,
+    /// The server reset the stream of an exchange (HTTP/2). If the answer had begun, the caller sees a cut answer.
+    #[error("the server reset the stream")]
+    Reset(#[source] h2::Error),
     /// The connection ended before there was an answer.
     #[error("the server closed the connection before it answered")]
     Closed(#[source] Option<io::Error>),
-    /// The answer breaks the rules of HTTP/1.1.
+    /// The answer breaks the rules of HTTP.
     #[error("the server's answer is malformed")]
     BadResponse(#[from] BadResponse),
     /// The server took the request and gave no response head in time.
@@ -65,6 +74,7 @@ impl ForwardError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NoServer | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoUpgrade => StatusCode::NOT_IMPLEMENTED,
             Self::ConnectTimeout
             | Self::ResponseTimeout
             | Self::SendTimeout
@@ -74,6 +84,8 @@ impl ForwardError {
             Self::ConnectRefused(_)
             | Self::ConnectFailed(_)
             | Self::Tls(_)
+            | Self::NoHttp2(_)
+            | Self::Reset(_)
             | Self::Closed(_)
             | Self::BadResponse(_)
             | Self::BodyCut(_) => StatusCode::BAD_GATEWAY,
@@ -90,6 +102,9 @@ impl ForwardError {
             Self::ConnectFailed(_) => "upstream_connect_failed",
             Self::ConnectTimeout => "upstream_connect_timeout",
             Self::Tls(_) => "upstream_tls_failed",
+            Self::NoHttp2(_) => "upstream_no_http2",
+            Self::NoUpgrade => "upgrade_not_possible",
+            Self::Reset(_) => "upstream_reset",
             Self::Closed(_) => "upstream_closed",
             Self::BadResponse(_) => "upstream_bad_response",
             Self::ResponseTimeout => "upstream_response_timeout",
@@ -107,10 +122,10 @@ impl ForwardError {
         code.strip_prefix("upstream_").unwrap_or(code)
     }
 
-    /// Whether the upstream is to blame, as opposed to the caller's own body.
+    /// Whether the upstream is to blame, as opposed to what the caller sends or asks for.
     #[must_use]
     pub fn is_upstream_fault(&self) -> bool {
-        !matches!(self, Self::RequestBody(_))
+        !matches!(self, Self::RequestBody(_) | Self::NoUpgrade)
     }
 
     /// Whether it counts towards the ejection of a server: connection refused, timed out, or cut before an answer.
@@ -121,6 +136,7 @@ impl ForwardError {
                 | Self::ConnectFailed(_)
                 | Self::ConnectTimeout
                 | Self::Tls(_)
+                | Self::NoHttp2(_)
                 | Self::Closed(_)
                 | Self::ResponseTimeout
         )
@@ -145,6 +161,9 @@ pub enum BadResponse {
     /// More interim answers than anybody sends.
     #[error("it is preceded by too many interim answers")]
     TooManyInterim,
+    /// What HTTP/2 does not allow, by its error code.
+    #[error("it breaks the rules of HTTP/2: {0}")]
+    Http2(h2::Reason),
     /// 101 to a request that asked for no upgrade, or to another protocol than the one asked for.
     #[error("it switches to a protocol that was not asked for")]
     UnaskedUpgrade,

@@ -30,7 +30,7 @@ use crate::body::{Body, BodyError};
 use crate::upstream::{Place, Upstream};
 
 /// More interim answers (status 1xx) than this before one answer are taken for an attempt to keep us busy.
-const MAX_INTERIM: u32 = 16;
+pub(super) const MAX_INTERIM: u32 = 16;
 
 /// A request under way.
 pub(super) struct Exchange<B> {
@@ -65,7 +65,7 @@ pub(super) struct ExchangeRules {
 }
 
 /// Where in the answer's body the reader stands.
-enum Decoder {
+pub(super) enum Decoder {
     Length(u64),
     Chunked(ChunkedDecoder),
     UntilClose,
@@ -73,7 +73,7 @@ enum Decoder {
 }
 
 impl Decoder {
-    fn new(framing: ResponseFraming) -> Self {
+    pub(super) fn new(framing: ResponseFraming) -> Self {
         match framing {
             ResponseFraming::None | ResponseFraming::Length(0) => Self::Done,
             ResponseFraming::Length(length) => Self::Length(length),
@@ -91,7 +91,7 @@ impl Decoder {
         }
     }
 
-    fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, BadResponse> {
+    pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, BadResponse> {
         let decoded = match self {
             Self::Chunked(chunks) => chunks.decode(input)?,
             Self::Length(_) | Self::UntilClose if input.is_empty() => Decoded::NeedsMore,

@@ -167,6 +167,18 @@ impl ConnectionOptions {
     }
 }
 
+/// The number that `Content-Length` is.
+pub(super) fn read_length(value: &HeaderValue) -> Result<u64, BadResponse> {
+    let malformed = BadResponse::Framing("content-length");
+    let digits = value.as_bytes();
+    if !matches!(digits, [b'0'] | [b'1'..=b'9', ..]) || digits.len() > 18 {
+        return Err(malformed);
+    }
+    digits.iter().try_fold(0, |length: u64, digit| {
+        if digit.is_ascii_digit() { Ok(length * 10 + u64::from(digit - b'0')) } else { Err(malformed) }
+    })
+}
+
 /// What the head says of the body's length.
 #[derive(Default)]
 struct Framing {
@@ -177,15 +189,10 @@ struct Framing {
 impl Framing {
     /// One number in its one decimal form. Anything else could be read in another way by whoever comes after us.
     fn length(&mut self, value: &HeaderValue) -> Result<(), BadResponse> {
-        let malformed = BadResponse::Framing("content-length");
-        let digits = value.as_bytes();
-        let is_canonical = matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.len() <= 18;
-        if !is_canonical || self.length.is_some() {
-            return Err(malformed);
+        if self.length.is_some() {
+            return Err(BadResponse::Framing("content-length"));
         }
-        self.length = Some(digits.iter().try_fold(0, |length: u64, digit| {
-            if digit.is_ascii_digit() { Ok(length * 10 + u64::from(digit - b'0')) } else { Err(malformed) }
-        })?);
+        self.length = Some(read_length(value)?);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bodies;
+mod differential;
 mod head;
 mod servers;
 mod upgrades;
@@ -39,7 +40,7 @@ use crate::upstream::{Ejection, HostRule, Upstream, UpstreamTimeouts};
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Fails a test that waits for something that does not come.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(DEADLINE, future).await {
         Ok(value) => value,
         Err(_) => panic!("{what} did not come"),
@@ -48,7 +49,7 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 // -- values ---------------------------------------------------------------------------------------------------------
 
-fn server(address: SocketAddr) -> Server {
+pub(super) fn server(address: SocketAddr) -> Server {
     Server {
         authority: address.to_string().into(),
         host_value: HeaderValue::from_static("origin.internal"),
@@ -57,7 +58,7 @@ fn server(address: SocketAddr) -> Server {
     }
 }
 
-fn upstream(servers: Vec<Server>) -> Upstream {
+pub(super) fn upstream(servers: Vec<Server>) -> Upstream {
     Upstream {
         timeouts: UpstreamTimeouts { connect: DEADLINE, response: DEADLINE, body: DEADLINE, tunnel: DEADLINE },
         idle_timeout: Duration::from_secs(60),
@@ -67,7 +68,7 @@ fn upstream(servers: Vec<Server>) -> Upstream {
     }
 }
 
-fn endpoint(upstream: Upstream) -> Endpoint {
+pub(super) fn endpoint(upstream: Upstream) -> Endpoint {
     let policy = Policy {
         public: true,
         client_types: None,
@@ -105,7 +106,7 @@ fn endpoint(upstream: Upstream) -> Endpoint {
     }
 }
 
-fn permit(endpoint: Endpoint) -> Permit {
+pub(super) fn permit(endpoint: Endpoint) -> Permit {
     let snapshot = Snapshot {
         self_service: None,
         generation: 1,
@@ -123,11 +124,11 @@ fn permit(endpoint: Endpoint) -> Permit {
 }
 
 /// The same for a caller with the key `key_1` of the client `ann`, of type `cms`.
-fn known(permit: Permit, credential_use: CredentialUse) -> Permit {
+pub(super) fn known(permit: Permit, credential_use: CredentialUse) -> Permit {
     permit.with_key(api_key("key_1", client("ann", "cms")), credential_use)
 }
 
-fn peer() -> Peer {
+pub(super) fn peer() -> Peer {
     Peer {
         address: "198.51.100.9:4711".parse().unwrap(),
         local_address: "127.0.0.1:8080".parse().unwrap(),
@@ -137,12 +138,12 @@ fn peer() -> Peer {
     }
 }
 
-fn outgoing<'a>(parts: &'a http_request::Parts, peer: &'a Peer) -> Outgoing<'a> {
+pub(super) fn outgoing<'a>(parts: &'a http_request::Parts, peer: &'a Peer) -> Outgoing<'a> {
     Outgoing { parts, peer, is_secure: false, request_id: b"req-1", host: "api.example.com", trusts_peer: false }
 }
 
 /// A request's head from `METHOD target` and its fields.
-fn parts(line: &str, fields: &[(&str, &str)]) -> http_request::Parts {
+pub(super) fn parts(line: &str, fields: &[(&str, &str)]) -> http_request::Parts {
     let (method, target) = line.split_once(' ').unwrap();
     let mut request = Request::builder().method(method).uri(target);
     for (name, value) in fields {
@@ -152,21 +153,26 @@ fn parts(line: &str, fields: &[(&str, &str)]) -> http_request::Parts {
 }
 
 /// A forwarder and all that a request needs to be sent to `address`.
-struct Sender {
-    forwarder: Forwarder,
-    permit: Permit,
+pub(super) struct Sender {
+    pub(super) forwarder: Forwarder,
+    pub(super) permit: Permit,
 }
 
 impl Sender {
-    fn to(address: SocketAddr) -> Self {
+    pub(super) fn to(address: SocketAddr) -> Self {
         Self::with(permit(endpoint(upstream(vec![server(address)]))))
     }
 
-    fn with(permit: Permit) -> Self {
+    pub(super) fn with(permit: Permit) -> Self {
         Self { forwarder: Forwarder::new(ForwardSettings::default(), WorkerMetrics::default()), permit }
     }
 
-    async fn send<B>(&self, line: &str, fields: &[(&str, &str)], body: B) -> Result<Response<Body>, ForwardError>
+    pub(super) async fn send<B>(
+        &self,
+        line: &str,
+        fields: &[(&str, &str)],
+        body: B,
+    ) -> Result<Response<Body>, ForwardError>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
@@ -175,17 +181,17 @@ impl Sender {
         soon("an answer", self.forwarder.send(&self.permit, outgoing(&parts, &peer), body, None)).await
     }
 
-    async fn get(&self) -> Result<Response<Body>, ForwardError> {
+    pub(super) async fn get(&self) -> Result<Response<Body>, ForwardError> {
         self.send("GET /orders", &[], Empty::new()).await
     }
 
-    async fn post(&self, body: &'static str) -> Result<Response<Body>, ForwardError> {
+    pub(super) async fn post(&self, body: &'static str) -> Result<Response<Body>, ForwardError> {
         self.send("POST /orders", &[], Full::from(body)).await
     }
 }
 
 /// An answer as text: status, fields in order, body, trailers, and how the body ended.
-async fn text(response: Result<Response<Body>, ForwardError>) -> String {
+pub(super) async fn text(response: Result<Response<Body>, ForwardError>) -> String {
     let response = match response {
         Ok(response) => response,
         Err(error) => return format!("{} {}", error.status().as_u16(), error.code()),
@@ -216,21 +222,21 @@ async fn text(response: Result<Response<Body>, ForwardError>) -> String {
 // -- the caller's body ----------------------------------------------------------------------------------------------
 
 /// A body that a test feeds while it is being sent.
-struct Fed(mpsc::UnboundedReceiver<Result<Frame<Bytes>, RequestBodyError>>, Option<u64>);
+pub(super) struct Fed(mpsc::UnboundedReceiver<Result<Frame<Bytes>, RequestBodyError>>, Option<u64>);
 
-struct Feeder(mpsc::UnboundedSender<Result<Frame<Bytes>, RequestBodyError>>);
+pub(super) struct Feeder(mpsc::UnboundedSender<Result<Frame<Bytes>, RequestBodyError>>);
 
-fn fed(length: Option<u64>) -> (Feeder, Fed) {
+pub(super) fn fed(length: Option<u64>) -> (Feeder, Fed) {
     let (feeder, fed) = mpsc::unbounded_channel();
     (Feeder(feeder), Fed(fed, length))
 }
 
 impl Feeder {
-    fn data(&self, data: impl Into<Bytes>) {
+    pub(super) fn data(&self, data: impl Into<Bytes>) {
         let _ = self.0.send(Ok(Frame::data(data.into())));
     }
 
-    fn trailers(&self, fields: &[(&str, &str)]) {
+    pub(super) fn trailers(&self, fields: &[(&str, &str)]) {
         let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).unwrap();
         let trailers = fields.iter().map(|(n, value)| (name(n), HeaderValue::from_str(value).unwrap())).collect();
         let _ = self.0.send(Ok(Frame::trailers(trailers)));

@@ -7,6 +7,8 @@
 //! A lane belongs to an address and a TLS identity, never to an upstream by name: it lives on over a reload that changes
 //! neither, and is never shared by two that trust different certificates.
 //!
+//! Servers that speak HTTP/2 have lanes of their own kind, [`Http2Lane`], found in the same way.
+//!
 //! The locks are this worker's own and held for a few instructions, never while something is awaited.
 
 use std::collections::BTreeMap;
@@ -16,15 +18,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::http2::Http2Lane;
 use crate::upstream::{ServerTls, Upstream};
 
 /// All lanes of one worker.
 #[derive(Default)]
 pub(super) struct Transport {
     lanes: Mutex<BTreeMap<SocketAddr, Vec<Arc<Lane>>>>,
+    http2_lanes: Mutex<BTreeMap<SocketAddr, Vec<Arc<Http2Lane>>>>,
 }
 
-/// The connections to one server.
+/// The HTTP/1.1 connections to one server.
 pub(super) struct Lane {
     tls: Option<ServerTls>,
     #[expect(clippy::vec_box, reason = "a connection moves from task to task and back for each request")]
@@ -44,9 +48,25 @@ impl Transport {
         lane
     }
 
+    /// The lane to a server that speaks HTTP/2.
+    pub(super) fn http2_lane(&self, address: SocketAddr, tls: Option<&ServerTls>) -> Arc<Http2Lane> {
+        let mut lanes = lock(&self.http2_lanes);
+        let at_address = lanes.entry(address).or_default();
+        if let Some(lane) = at_address.iter().find(|lane| is_same_identity(lane.tls.as_ref(), tls)) {
+            return lane.clone();
+        }
+        let lane = Arc::new(Http2Lane::new(address, tls.cloned()));
+        at_address.push(lane.clone());
+        lane
+    }
+
     /// Closes idle connections whose time is over or that the server has closed, and forgets lanes nobody uses.
     pub(super) fn sweep(&self, now: Instant) {
         lock(&self.lanes).retain(|_, at_address| {
+            at_address.retain(|lane| lane.sweep(now) > 0 || Arc::strong_count(lane) > 1);
+            !at_address.is_empty()
+        });
+        lock(&self.http2_lanes).retain(|_, at_address| {
             at_address.retain(|lane| lane.sweep(now) > 0 || Arc::strong_count(lane) > 1);
             !at_address.is_empty()
         });
@@ -54,7 +74,9 @@ impl Transport {
 
     /// How many connections are idle.
     pub(super) fn idle_connections(&self) -> usize {
-        lock(&self.lanes).values().flatten().map(|lane| lock(&lane.idle).len()).sum()
+        let http1: usize = lock(&self.lanes).values().flatten().map(|lane| lock(&lane.idle).len()).sum();
+        let http2: usize = lock(&self.http2_lanes).values().flatten().map(|lane| lane.idle_connections()).sum();
+        http1 + http2
     }
 }
 

@@ -10,6 +10,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::grpc;
 use crate::admission::Rejection;
 use crate::credential::{CredentialSource, Extractor, MalformedCredential};
 use crate::forward::{ForwardError, RequestBodyError};
@@ -264,18 +265,20 @@ impl Refusal {
         }
         let code = match fault {
             ForwardError::NoServer | ForwardError::Busy => "upstream_unavailable",
-            ForwardError::ConnectRefused(_) | ForwardError::ConnectFailed(_) | ForwardError::Tls(_) => {
-                "upstream_unreachable"
-            }
-            ForwardError::Closed(_) | ForwardError::BadResponse(_) | ForwardError::BodyCut(_) => {
-                "upstream_bad_response"
-            }
+            ForwardError::ConnectRefused(_)
+            | ForwardError::ConnectFailed(_)
+            | ForwardError::Tls(_)
+            | ForwardError::NoHttp2(_) => "upstream_unreachable",
+            ForwardError::Closed(_)
+            | ForwardError::BadResponse(_)
+            | ForwardError::Reset(_)
+            | ForwardError::BodyCut(_) => "upstream_bad_response",
             ForwardError::ConnectTimeout
             | ForwardError::ResponseTimeout
             | ForwardError::SendTimeout
             | ForwardError::ExchangeTimeout
             | ForwardError::BodyTimeout => "upstream_timeout",
-            ForwardError::RequestBody(_) => fault.code(),
+            ForwardError::RequestBody(_) | ForwardError::NoUpgrade => fault.code(),
         };
         Self { exact_code: fault.code(), ..Self::of_fault(fault.status(), code) }
     }
@@ -340,10 +343,20 @@ impl Refusal {
             StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than this endpoint takes.",
             StatusCode::REQUEST_TIMEOUT => "The request's body did not arrive in time.",
             StatusCode::BAD_REQUEST => "The request's body is not well-formed HTTP.",
+            StatusCode::NOT_IMPLEMENTED => "This endpoint cannot switch to another protocol, such as WebSocket.",
             _ => "Something went wrong in the gateway.",
         };
         let retry_after_seconds = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         Self { retry_after_seconds, ..Self::new(status, code, detail) }
+    }
+
+    /// Writes the answer for a caller that speaks gRPC; see [`grpc`].
+    pub(super) fn into_grpc_response(self, style: ErrorStyle) -> Response<String> {
+        let code = if style.full_detail { self.exact_code } else { self.code };
+        let mut response = Response::new(String::new());
+        *response.status_mut() = self.status;
+        grpc::write_status(response.headers_mut(), self.status, code, &self.detail);
+        response
     }
 
     /// Writes the answer.

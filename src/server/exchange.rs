@@ -62,7 +62,7 @@ pub(super) fn answer<H: Handler>(
             exchanges.metrics.malformed(violation.code());
             return Ok(own(exchanges.handler.refuse(violation, &exchanges.peer), running));
         }
-        let request = request.map(|incoming| RequestBody::new(incoming, exchanges.pace));
+        let request = request.map(|incoming| RequestBody::new(incoming, exchanges.pace, version == Version::HTTP_2));
         let response = match catch(|| Box::pin(exchanges.handler.handle(request, &exchanges.peer))) {
             Ok(mut handling) => poll_fn(|context| contain(|| handling.as_mut().poll(context))).await,
             Err(panicked) => Err(panicked),

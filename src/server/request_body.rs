@@ -58,6 +58,9 @@ pub enum RequestBodyError {
     /// It broke off before, for a reason that was told then.
     #[error("the body had already broken off")]
     AlreadyBroken,
+    /// The client took its request back before it was complete (HTTP/2).
+    #[error("the client cancelled its request")]
+    Cancelled,
     /// The client left, or reset the stream.
     #[error("the client closed the connection")]
     Closed(#[source] hyper::Error),
@@ -80,6 +83,8 @@ pub struct RequestBody {
     waiting: Waiting,
     timer: LazyTimer,
     is_broken: bool,
+    /// It came on a stream of HTTP/2, of which it is known whether it was ended.
+    is_stream: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +99,7 @@ enum Waiting {
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, pace: BodyPace) -> Self {
+    pub(super) fn new(incoming: Incoming, pace: BodyPace, is_stream: bool) -> Self {
         Self {
             incoming,
             pace,
@@ -104,7 +109,14 @@ impl RequestBody {
             waiting: Waiting::Not,
             timer: LazyTimer::default(),
             is_broken: false,
+            is_stream,
         }
+    }
+
+    /// Lets the client be silent for so long, and as slow as it likes, in place of the pace that holds for bodies: what it
+    /// sends is its side of a conversation.
+    pub fn may_be_silent_for(&mut self, time: Duration) {
+        self.pace = BodyPace { between_pieces: time, least_rate: 0, ..self.pace };
     }
 
     /// Lets the body have so many bytes and no more.
@@ -179,6 +191,9 @@ impl Body for RequestBody {
                 Some(violation) => RequestBodyError::Malformed(violation),
                 None => RequestBodyError::Closed(error),
             }),
+            // hyper ends a body quietly when the client has reset its stream without an error. It is cut all the same, and
+            // whoever forwards it must not end it as if it were whole.
+            Poll::Ready(None) if this.is_stream && !this.incoming.is_end_stream() => Err(RequestBodyError::Cancelled),
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => match this.poll_wait(context) {
                 Poll::Ready(error) => Err(error),

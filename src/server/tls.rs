@@ -7,6 +7,10 @@
 //! be sent again by anyone who saw it. A pair of files whose key does not fit is refused when it is loaded, with the
 //! file's name, not at the first handshake. Client certificates are not asked for.
 //!
+//! A client that comes back shows its ticket and is spared the certificate and the signature, on whatever worker it arrives.
+//! It can do so for as long as two changes of the ticket keys, twelve hours, also after certificates were replaced: what a
+//! ticket proves is an earlier handshake, and only for the name of that one. Tickets do not outlive the process.
+//!
 //! A client that names no host, or one that no certificate has, gets the first certificate. It is not refused here: the
 //! gateway judges the `Host` of each request, the name in the handshake only chooses the certificate.
 
@@ -19,7 +23,7 @@ use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -229,6 +233,10 @@ pub fn server_config(
         .with_cert_resolver(resolver);
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     config.ticketer = aws_lc_rs::Ticketer::new()?;
+    // Tickets hold all there is to remember, so that any worker can take up what another began, and none waits for a lock.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    // Each connection brings another one: a second is for clients that open several at once and remember none before.
+    config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
 }

@@ -1,7 +1,7 @@
 //! HTTP/2 from callers, HTTP/1.1 to upstreams: the same rules, and nothing that one version hides from the other.
 
-use super::support::http2::{H2, Outcome, stream_of};
-use super::support::{Gateway, Origin, Play, Report, get};
+use super::support::http2::{ByHand, H2, Outcome, block_of, frame, greeting, stream_of};
+use super::support::{Gateway, Origin, Play, Report, get, wait};
 
 const CONFIG: &str = r#"
 listen: [ { address: 127.0.0.1:0, protocol: h2c } ]
@@ -210,6 +210,26 @@ fn an_answer_that_is_cut_resets_its_stream() {
     let cut = h2.call("GET", "http://a.test/open/cut", &[], b"");
     assert!(cut.as_ref().map_or(true, |response| response.status == 502), "{cut:?}");
     assert_eq!(h2.get("http://a.test/open/next", &[]).status, 200, "the connection lives on");
+}
+
+/// A request that its caller takes back must not reach the upstream as if it had been all.
+#[test]
+fn a_body_that_is_cancelled_is_never_presented_as_complete() {
+    let origin = Origin::playing(Play::EchoBody);
+    let gateway = Gateway::before(&origin, CONFIG);
+    let post = GET.map(|(name, value)| (name, if name == ":method" { "POST" } else { value }));
+    // By each of the codes that callers use: cancelled, an error of theirs, and none at all.
+    for (round, code) in [8_u32, 8, 2, 0, 0].into_iter().enumerate() {
+        let mut by_hand = ByHand::connect(gateway.address());
+        by_hand.send(greeting());
+        by_hand.send([frame(1, 4, 1, &block_of(&post)), frame(0, 0, 1, b"not all of it")].concat());
+        let arrived = || origin.raw().get(round).is_some_and(|raw| raw.ends_with(b"not all of it\r\n"));
+        wait::until("the first piece at the upstream", || arrived().then_some(()));
+        by_hand.send(frame(3, 0, 1, &code.to_be_bytes()));
+        wait::until("the end of the upstream's connection", || (origin.open_connections() == 0).then_some(()));
+        assert!(origin.take().is_empty(), "a cut body came as a whole one: {}", origin.raw_text());
+        by_hand.end();
+    }
 }
 
 #[test]

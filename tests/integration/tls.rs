@@ -1,5 +1,7 @@
 //! TLS: which protocol is agreed on, which certificate is shown for which name, and new ones without a restart.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::support::certificates::{Certificate, client_config, connect};
 use super::support::http2::H2;
 use super::support::{Gateway, Origin, Report, wait};
@@ -105,6 +107,78 @@ fn certificates_are_replaced_without_a_restart_and_open_connections_live_on() {
         connect(gateway.address(), "two.test", &client_config(&[&two], &[])).expect("a handshake").shown,
         two.der
     );
+}
+
+#[test]
+fn who_comes_back_is_known_whichever_worker_it_meets() {
+    let origin = Origin::start();
+    let (one, two) = (Certificate::of(&["one.test"]), Certificate::of(&["two.test"]));
+    let gateway = Gateway::with(&format!("workers: 2\n{CONFIG}"))
+        .origin(&origin)
+        .file("one.pem", &one.certificate)
+        .file("one.key", &one.key)
+        .file("two.pem", &two.certificate)
+        .file("two.key", &two.key)
+        .start();
+    let config = client_config(&[&one], &["http/1.1"]);
+    let fields = [("host", "one.test"), ("x-api-key", "shop-key"), ("connection", "close")];
+    let mut resumed = Vec::new();
+    // The kernel deals connections to the workers; that all of these meet the same one is as good as impossible.
+    for _ in 0..24 {
+        let mut handshake = connect(gateway.address(), "one.test", &config).expect("a handshake");
+        resumed.push(handshake.is_resumed);
+        // The ticket comes behind the handshake and is read with the answer.
+        assert_eq!(handshake.caller.call("GET", "/", &fields, b"").status, 200);
+    }
+    assert_eq!((resumed[0], &resumed[1..]), (false, &[true; 23][..]));
+    // Who has not been here before is not known by what another showed.
+    let stranger = connect(gateway.address(), "one.test", &client_config(&[&one], &[])).expect("a handshake");
+    assert!(!stranger.is_resumed);
+}
+
+#[test]
+fn no_handshake_and_no_request_fails_while_certificates_are_replaced() {
+    let origin = Origin::start();
+    let generations: Vec<Certificate> = (0..6).map(|_| Certificate::of(&["one.test"])).collect();
+    let two = Certificate::of(&["two.test"]);
+    let gateway = start(&origin, &generations[0], &two);
+    let trusted: Vec<&Certificate> = generations.iter().collect();
+    let fields = [("host", "one.test"), ("x-api-key", "shop-key")];
+    let is_over = AtomicBool::new(false);
+    let (new, kept) = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..3)
+            .map(|number| {
+                let (trusted, is_over, address) = (&trusted, &is_over, gateway.address());
+                scope.spawn(move || {
+                    let (mut new, mut kept) = (0, 0);
+                    let config = client_config(trusted, &["http/1.1"]);
+                    let mut open = connect(address, "one.test", &config).expect("a handshake").caller;
+                    while !is_over.load(Ordering::SeqCst) {
+                        // One caller comes back with its ticket, the others are strangers each time.
+                        let stranger = client_config(trusted, &["http/1.1"]);
+                        let config = if number == 0 { &config } else { &stranger };
+                        let mut once = connect(address, "one.test", config).expect("a handshake").caller;
+                        assert_eq!(once.call("GET", "/", &fields, b"").status, 200);
+                        assert_eq!(open.call("GET", "/", &fields, b"").status, 200);
+                        (new, kept) = (new + 1, kept + 1);
+                    }
+                    (new, kept)
+                })
+            })
+            .collect();
+        for renewed in &generations[1..] {
+            // Key and certificate change one after the other, as files do; what does not fit is not taken.
+            gateway.replace("one.key", &renewed.key);
+            gateway.replace("one.pem", &renewed.certificate);
+            gateway.signal("HUP");
+            let config = client_config(&[renewed], &[]);
+            wait::until("the renewed certificate", || connect(gateway.address(), "one.test", &config).ok());
+        }
+        is_over.store(true, Ordering::SeqCst);
+        let counts = callers.into_iter().map(|caller| caller.join().expect("no call fails"));
+        counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+    });
+    assert!(new >= 15 && kept >= 15, "{new} new connections and {kept} requests on kept ones are no load");
 }
 
 #[test]

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -14,12 +13,14 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use super::Compiler;
 use crate::client::check_word;
 use crate::config::Names;
-use crate::config::document::{Document, EjectionShape, HealthCheckShape, HostShape, ServersShape, UpstreamShape};
+use crate::config::document::{
+    Document, EjectionShape, HealthCheckShape, HostShape, ProtocolShape, ServersShape, UpstreamShape,
+};
 use crate::config::problem::quote;
 use crate::config::read::{At, NoneOr, Span};
 use crate::config::tree::Position;
 use crate::upstream::{
-    Concurrency, Ejection, HealthCheck, HostRule, Server, ServerTls, Upstream, UpstreamKind, UpstreamTimeouts,
+    Concurrency, Ejection, HealthCheck, HostRule, Protocol, Server, ServerTls, Upstream, UpstreamKind, UpstreamTimeouts,
 };
 
 /// Upstreams by name; one that could not be made keeps its name, so that endpoints that refer to it are not reported too.
@@ -87,6 +88,11 @@ impl Compiler<'_> {
                 }
                 if let Some(tls) = &map.tls {
                     self.report.error(tls.at, "the echo speaks no TLS").hint("remove `tls`");
+                }
+                if let Some(protocol) = &map.protocol {
+                    self.report
+                        .error(protocol.at, "the echo is no server, and speaks no protocol")
+                        .hint("remove `protocol`");
                 }
                 if let Some(check) = &map.health_check {
                     self.report.error(check.at, "the echo is always well").hint("remove `health_check`");
@@ -267,6 +273,7 @@ impl Compiler<'_> {
             Some(HostShape::Fixed(text)) => HostRule::Fixed(HeaderValue::from_str(text).ok()?),
         };
         Some(Upstream {
+            protocol: protocol(Some(map)),
             host,
             timeouts: UpstreamTimeouts {
                 connect: or(map.connect_timeout, default.timeouts.connect),
@@ -397,14 +404,8 @@ impl Compiler<'_> {
                 store
             }
         };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        match config {
-            Ok(config) => {
-                let mut config = config.with_root_certificates(store).with_no_client_auth();
-                config.alpn_protocols = vec![b"http/1.1".to_vec()];
-                Some(Arc::new(config))
-            }
+        match trusting(&store, protocol(map)) {
+            Ok(config) => Some(config),
             Err(why) => {
                 self.report.error(first.at, format!("TLS cannot be set up: {why}"));
                 None
@@ -457,6 +458,53 @@ impl Roots {
     }
 }
 
+/// How to speak TLS to servers that these certificates vouch for.
+///
+/// As long as somebody uses it, the same settings are given for the same certificates: over a reload that changes neither,
+/// upstreams keep their connections and the sessions that their servers will take up again.
+fn trusting(
+    store: &Arc<rustls::RootCertStore>,
+    protocol: Protocol,
+) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
+    type InUse = HashMap<(blake3::Hash, Protocol), Weak<rustls::ClientConfig>>;
+    static IN_USE: Mutex<Option<InUse>> = Mutex::new(None);
+
+    let mut hasher = blake3::Hasher::new();
+    for anchor in &store.roots {
+        let constraints = anchor.name_constraints.as_deref().unwrap_or_default();
+        for part in [&*anchor.subject, &*anchor.subject_public_key_info, constraints] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    let key = (hasher.finalize(), protocol);
+    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    let in_use = in_use.get_or_insert_default();
+    in_use.retain(|_, config| config.strong_count() > 0);
+    if let Some(config) = in_use.get(&key).and_then(Weak::upgrade) {
+        return Ok(config);
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(Arc::clone(store))
+        .with_no_client_auth();
+    config.alpn_protocols = match protocol {
+        Protocol::Http1 => vec![b"http/1.1".to_vec()],
+        Protocol::Http2 => vec![b"h2".to_vec()],
+    };
+    let config = Arc::new(config);
+    in_use.insert(key, Arc::downgrade(&config));
+    Ok(config)
+}
+
+fn protocol(map: Option<&ServersShape>) -> Protocol {
+    match map.and_then(|map| map.protocol.as_ref()).map(|protocol| protocol.value) {
+        None | Some(ProtocolShape::Http1) => Protocol::Http1,
+        Some(ProtocolShape::Http2) => Protocol::Http2,
+    }
+}
+
 fn or(span: Option<Span>, default: Duration) -> Duration {
     span.map_or(default, |span| span.0)
 }
@@ -477,6 +525,28 @@ fn reaches(target: SocketAddr, own: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_trusts_the_same_speaks_tls_in_the_same_way_as_long_as_somebody_does() {
+        let store = |names: &[&str]| {
+            let mut store = rustls::RootCertStore::empty();
+            for name in names {
+                let made = rcgen::generate_simple_self_signed([(*name).to_owned()]).expect("a certificate");
+                store.add(made.cert.der().clone()).expect("a root");
+            }
+            Arc::new(store)
+        };
+        let (one, other) = (store(&["one.test"]), store(&["one.test"]));
+        let first = trusting(&one, Protocol::Http1).expect("settings");
+        let copy = Arc::new((*one).clone());
+        assert!(Arc::ptr_eq(&first, &trusting(&copy, Protocol::Http1).expect("settings")));
+        for (store, protocol) in [(&other, Protocol::Http1), (&one, Protocol::Http2)] {
+            assert!(!Arc::ptr_eq(&first, &trusting(store, protocol).expect("settings")), "{protocol:?}");
+        }
+        let gone = Arc::downgrade(&first);
+        drop(first);
+        assert!(gone.upgrade().is_none(), "nobody uses it any more");
+    }
 
     #[test]
     fn our_own_address_is_recognised_in_each_spelling() {

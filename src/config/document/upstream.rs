@@ -52,6 +52,10 @@ shape! {
         servers: Option<At<Vec<At<String>>>>,
         /// The built-in service that answers with what it received. For demonstrations and tests.
         echo: Option<At<bool>>,
+        /// What is spoken with the servers: `http1`, or `http2` (over TLS with `https://`, in clear text with prior knowledge
+        /// with `http://`), which gRPC needs. There is no falling back: a server that does not speak it is answered 502.
+        /// Upgrades (WebSocket) are not possible over `http2`. Default: `http1`.
+        protocol: Option<At<ProtocolShape>>,
         /// What the `Host` header says to it: `preserve` for what the caller asked for, `server` for the server's own
         /// name, or a fixed name. Default: `preserve`.
         host: Option<At<HostShape>>,
@@ -89,6 +93,30 @@ shape! {
         "health" => "write `health_check`",
         "max_connections" => "write `max_requests`",
     }
+}
+
+/// What is spoken with servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProtocolShape {
+    Http1,
+    Http2,
+}
+
+impl crate::config::read::FromText for ProtocolShape {
+    const EXPECTED: &'static str = "`http1` or `http2`";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "http1" => Ok(Self::Http1),
+            "http2" => Ok(Self::Http2),
+            "h2" | "h2c" | "grpc" => Err("it is written `http2`".to_owned()),
+            _ => Err("nothing else is spoken with servers".to_owned()),
+        }
+    }
+}
+
+crate::config::read::text_schema! {
+    ProtocolShape => "protocol", "`http1` or `http2`.", "http2";
 }
 
 /// What the `Host` header says.

@@ -16,8 +16,30 @@ fn default_endpoint() -> Endpoint {
 fn head_of(permit: &Permit, outgoing: &Outgoing<'_>, body: &impl http_body::Body, can_upgrade: bool) -> String {
     let plan = RequestPlan::new(permit.endpoint(), outgoing, body, can_upgrade);
     let mut out = Vec::new();
-    write_head(&mut out, permit, outgoing, &plan, Some(&HeaderValue::from_static("origin.internal")));
-    String::from_utf8(out).unwrap()
+    let server_host = HeaderValue::from_static("origin.internal");
+    write_head(&mut out, permit, outgoing, &plan, Some(&server_host));
+    let head = String::from_utf8(out).unwrap();
+    let mut http2 = http2::Http2Head::new(false);
+    write_head(&mut http2, permit, outgoing, &plan, Some(&server_host));
+    says_the_same(&head, &http2.into_request().expect("what HTTP/1.1 can say"));
+    head
+}
+
+/// Every row of this file is one of HTTP/2 as well: the same fields, without what is about the connection.
+fn says_the_same(head: &str, http2: &Request<()>) {
+    let (line, fields) = head.trim_end().split_once("\r\n").unwrap();
+    let mut fields: Vec<_> = fields.split("\r\n").map(|field| field.split_once(": ").unwrap_or((field, ""))).collect();
+    let (_, host) = fields.remove(0);
+    fields.retain(|(name, _)| !["connection", "upgrade", "transfer-encoding"].contains(name));
+    let uri = http2.uri();
+    let their_line = format!("{} {} HTTP/1.1", http2.method(), uri.path_and_query().unwrap());
+    assert_eq!((their_line.as_str(), uri.authority().unwrap().as_str()), (line, host));
+    let their_fields =
+        http2.headers().iter().map(|(name, value)| (name.as_str(), str::from_utf8(value.as_bytes()).unwrap()));
+    let mut their_fields: Vec<_> = their_fields.collect();
+    fields.sort_unstable();
+    their_fields.sort_unstable();
+    assert_eq!(their_fields, fields);
 }
 
 /// The fields of a GET that pass, without what we write of ourselves.

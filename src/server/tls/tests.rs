@@ -1,3 +1,8 @@
+use std::io::Write as _;
+
+use rustls::client::Resumption;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
+
 use super::*;
 
 /// A certificate that signs itself, with its key, as PEM.
@@ -80,4 +85,78 @@ fn the_name_chooses_the_certificate_and_no_name_the_first() {
     assert!(Arc::ptr_eq(&resolver.find(Some("a.example")), &wild.key));
     assert_eq!(resolver.replace(Vec::new()), Err(NoCertificates));
     assert_eq!(resolver.certificates().len(), 1);
+}
+
+// -- resumption -----------------------------------------------------------------------------------------------------
+
+/// A client that trusts these and remembers what servers give it, of this version alone.
+fn client(trusted: &[&Certificate], version: &'static rustls::SupportedProtocolVersion) -> Arc<ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in trusted {
+        roots.add(certificate.key.cert[0].clone()).expect("a root");
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[version])
+        .expect("a version")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::in_memory_sessions(32);
+    config.enable_early_data = true;
+    Arc::new(config)
+}
+
+/// Shakes hands in memory, and tells how that went on both sides.
+fn shake(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>, name: &'static str) -> HandshakeKind {
+    let mut server = ServerConnection::new(Arc::clone(server)).expect("a connection");
+    let name = name.try_into().expect("a name");
+    let mut client = ClientConnection::new(Arc::clone(client), name).expect("a connection");
+    assert!(client.early_data().is_none(), "early data is offered to clients");
+    client.writer().write_all(b"hello").expect("room");
+    // Some more turns than a handshake takes, for the tickets behind it.
+    for _ in 0..6 {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).expect("written");
+        }
+        let mut bytes = wire.as_slice();
+        while !bytes.is_empty() {
+            server.read_tls(&mut bytes).expect("read");
+        }
+        server.process_new_packets().expect("well-formed");
+        wire.clear();
+        while server.wants_write() {
+            server.write_tls(&mut wire).expect("written");
+        }
+        let mut bytes = wire.as_slice();
+        while !bytes.is_empty() {
+            client.read_tls(&mut bytes).expect("read");
+        }
+        client.process_new_packets().expect("well-formed");
+    }
+    let kind = server.handshake_kind().expect("a handshake");
+    assert_eq!(client.handshake_kind(), Some(kind));
+    kind
+}
+
+#[test]
+fn who_comes_back_is_known_by_a_ticket_also_under_new_certificates() {
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let (one, renewed) = (certificate(&["a.example", "b.example"]), certificate(&["a.example", "b.example"]));
+        let resolver = CertificateResolver::new(vec![one.clone()]).expect("one");
+        let server = server_config(Arc::clone(&resolver), &[]).expect("a configuration");
+        let client = client(&[&one, &renewed], version);
+        let mut seen = vec![shake(&server, &client, "a.example")];
+        for _ in 0..3 {
+            seen.push(shake(&server, &client, "a.example"));
+        }
+        resolver.replace(vec![renewed]).expect("one");
+        seen.push(shake(&server, &client, "a.example"));
+        // Another name is another matter, and so is another process.
+        seen.push(shake(&server, &client, "b.example"));
+        let restarted = server_config(resolver, &[]).expect("a configuration");
+        seen.push(shake(&restarted, &client, "a.example"));
+        // The first may have one more turn, for the group of the key exchange.
+        let seen = seen.iter().map(|kind| *kind == HandshakeKind::Resumed).collect::<Vec<_>>();
+        assert_eq!(seen, [false, true, true, true, true, false, false], "{version:?}");
+    }
 }

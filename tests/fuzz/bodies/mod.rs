@@ -18,6 +18,7 @@ mod keys_file;
 mod path;
 mod readers;
 mod report;
+mod response;
 mod rules;
 mod site;
 
@@ -47,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "forwarded", input: Input::Read, body: forwarded::forwarded },
     Target { name: "head", input: Input::Read, body: head::head },
     Target { name: "framing", input: Input::Read, body: framing::framing },
+    Target { name: "response", input: Input::Read, body: response::response },
     Target { name: "expression", input: Input::Read, body: expression::expression },
     Target { name: "expression_choices", input: Input::Choices, body: expression::choices },
     Target { name: "document", input: Input::Read, body: document::document },

@@ -28,6 +28,23 @@ impl Certificate {
     }
 }
 
+impl Certificate {
+    /// What a server shakes hands with that shows it and agrees to these protocols.
+    pub fn acceptor(&self, protocols: &[&str]) -> tokio_rustls::TlsAcceptor {
+        use rustls::pki_types::pem::PemObject as _;
+
+        let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks the usual versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], key)
+            .expect("a good pair");
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        tokio_rustls::TlsAcceptor::from(Arc::new(config))
+    }
+}
+
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
@@ -55,6 +72,8 @@ pub struct Handshake {
     pub shown: CertificateDer<'static>,
     /// The protocol that was agreed on.
     pub protocol: Option<String>,
+    /// The server knew the client from before.
+    pub is_resumed: bool,
 }
 
 /// Shakes hands for a name.
@@ -72,8 +91,9 @@ pub fn connect(address: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> s
     }
     let shown = connection.peer_certificates().and_then(<[_]>::first).cloned().expect("a server shows one");
     let protocol = connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+    let is_resumed = connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
     let caller = Caller::over(Box::new(StreamOwned::new(connection, stream)));
-    Ok(Handshake { caller, shown: shown.into_owned(), protocol })
+    Ok(Handshake { caller, shown: shown.into_owned(), protocol, is_resumed })
 }
 
 mod tests {
