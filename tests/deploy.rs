@@ -73,6 +73,8 @@ fn every_metric() -> Metrics {
     metrics.set_webhook_waiting(3);
     metrics.admin_request(200);
     metrics.admin_token_refused();
+    metrics.admin_sign_in("accepted");
+    metrics.set_admin_sessions(2);
     metrics.set_endpoints(1, [("backend", "10.0.0.1:80")]);
     metrics.set_rate_limits(vec![("per-key".to_owned(), 12, 3)]);
     metrics.set_certificates([("api.example.com", 1_900_000_000)]);
