@@ -26,6 +26,7 @@ fn records(count: usize) -> Vec<KeyRecord> {
                 active: true,
                 groups: Box::default(),
                 grants: Grants::Unrestricted,
+                plan: None,
                 metadata: Default::default(),
             })
         })
@@ -42,6 +43,7 @@ fn records(count: usize) -> Vec<KeyRecord> {
                 grants: Grants::Unrestricted,
                 networks: Box::default(),
                 origins: Box::default(),
+                plan: None,
                 origin: KeyOrigin::File,
             };
             let id = KeyId::parse(&id).expect("a word");

@@ -30,7 +30,7 @@ fn rule() -> Rule {
         allow_backoffice: None,
         require_permissions: false,
     };
-    Rule { place: Place::default(), methods: [Method::GET].into(), policy }
+    Rule { place: Place::default(), methods: [Method::GET].into(), policy, limits: Default::default() }
 }
 
 fn pattern(text: &str) -> PathPattern {

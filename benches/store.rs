@@ -28,6 +28,7 @@ fn client(number: usize) -> ClientChoice {
         owner: None,
         groups: Vec::new(),
         grants: Grants::Unrestricted,
+        plan: None,
         metadata: Default::default(),
     }))
 }
@@ -48,6 +49,7 @@ fn line(number: usize) -> ImportLine {
         grants: Grants::Unrestricted,
         networks: Vec::new(),
         origins: Vec::new(),
+        plan: None,
         secret: ImportSecret::Digest(KeyDigest::blake3(&Secret::borrowed(text.as_bytes())), None),
     }
 }
@@ -179,6 +181,7 @@ fn main() {
             grants: Grants::Unrestricted,
             networks: Vec::new(),
             origins: Vec::new(),
+            plan: None,
             secret: None,
         };
         management.create_key(&actor, wanted, None).expect("made");

@@ -22,6 +22,7 @@ mod exports;
 mod idempotency;
 mod imports;
 mod keys;
+mod limits;
 mod openapi;
 mod problem;
 mod session;
@@ -34,6 +35,7 @@ mod views;
 
 pub use auth::{Caller, OverTls};
 pub use imports::{ImportFormat, read_import};
+pub use limits::LimitsInForce;
 pub use openapi::document;
 pub(crate) use shape::ImportRow;
 pub(crate) use socket::user_name;
@@ -70,6 +72,7 @@ struct Context(Arc<Shared>);
 struct Shared {
     management: Management,
     reload: Option<Reload>,
+    limits: Option<Arc<dyn LimitsInForce>>,
     metrics: Metrics,
     throttle: Throttle,
     answers: Answers,
@@ -114,9 +117,22 @@ impl AdminApi {
         metrics: Metrics,
         observatory: Option<Observatory>,
     ) -> Self {
+        Self::with_limits(management, reload, metrics, observatory, None)
+    }
+
+    /// The same where limits are counted.
+    #[must_use]
+    pub fn with_limits(
+        management: Management,
+        reload: Option<Reload>,
+        metrics: Metrics,
+        observatory: Option<Observatory>,
+        limits: Option<Arc<dyn LimitsInForce>>,
+    ) -> Self {
         let shared = Shared {
             management,
             reload,
+            limits,
             metrics,
             throttle: Throttle::default(),
             answers: Answers::default(),

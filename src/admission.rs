@@ -162,6 +162,7 @@ pub fn admit<T: Trace>(
         credential_use: shown.credential_use,
         credential_source: shown.source,
         client_address: head.client_address,
+        places: None,
     }))
 }
 

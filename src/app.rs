@@ -7,6 +7,7 @@
 //! There are no globals besides the log: all state is made here and handed down.
 
 pub mod keys;
+mod limits;
 mod sockets;
 mod take_over;
 
@@ -26,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::{AdminApi, LocalSocket, Reload};
+use crate::admin::{AdminApi, LimitsInForce, LocalSocket, Reload};
 use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
 use crate::console;
 use crate::credential::Secret;
@@ -141,6 +142,9 @@ pub enum StartError {
     /// The gateway that runs, whose place was to be taken.
     #[error("cannot take over")]
     TakeOver(#[from] TakeOverError),
+    /// The secret that limits tell callers apart with.
+    #[error("the system gives no random bytes")]
+    NoRandomness(#[source] getrandom::Error),
     /// What is made at the first start.
     #[error("what is made at the first start cannot be made")]
     First(#[from] Refused),
@@ -220,6 +224,7 @@ pub fn run(
     table.set_pepper(loaded.pepper.take());
     table.extend(&loaded.keys);
     let management = keys::open(&loaded, Arc::clone(&table))?;
+    keys::plans_fit(&management, &loaded)?;
     let webhook = Arc::new(ArcSwapOption::from(webhook_receiver(loaded.issuing.webhook.as_ref())));
     let of_store = management.load()?;
     let first_secret = match first {
@@ -249,7 +254,17 @@ pub fn run(
     report_certificates(&metrics, &certificates);
     health.published(started.generation, &loaded.snapshot.content_digest, SystemTime::now());
     health.keys_loaded();
+    let counts =
+        limits::begin(settings.rate_limit_file.as_deref(), &loaded.snapshot).map_err(StartError::NoRandomness)?;
+    let counts = Arc::new(counts);
     let snapshot = Arc::new(CurrentSnapshot::new(loaded.snapshot));
+    let keeping = limits::Keeping {
+        limits: Arc::clone(&counts),
+        snapshot: Arc::clone(&snapshot),
+        file: settings.rate_limit_file.clone(),
+        metrics: metrics.clone(),
+    };
+    let keeping = keeping.start().map_err(StartError::system("thread"))?;
 
     let observatory = Observatory::new(Seen {
         snapshot: Arc::clone(&snapshot),
@@ -292,7 +307,11 @@ pub fn run(
         keys_changed: cut,
         fits: {
             let management = management.clone();
-            Box::new(move |loaded| keys::fits(&management, loaded))
+            Box::new(move |loaded| keys::fits(&management, loaded).and_then(|()| keys::plans_fit(&management, loaded)))
+        },
+        prepare: {
+            let counts = Arc::clone(&counts);
+            Box::new(move |snapshot| counts.limiter().adopt(&snapshot.limits))
         },
         applied: {
             let (management, webhook) = (management.clone(), Arc::clone(&webhook));
@@ -316,6 +335,7 @@ pub fn run(
         faults: Default::default(),
         holders: Holders::new(management.clone()),
         guesses: Guesses::new(settings.limits.rejected_keys),
+        limits: Arc::clone(&counts),
     });
     let drain = Drain::new();
     let connections = connection_settings(&settings);
@@ -339,7 +359,15 @@ pub fn run(
     let reload = reload_on_demand(reloads.clone());
     let delivery = webhook::deliver(management.clone(), webhook, metrics.clone());
     let watching = observatory.clone().watch();
-    let api = AdminApi::new(management, Some(Arc::clone(&reload)), metrics.clone(), Some(observatory));
+    let in_force: Arc<dyn LimitsInForce> =
+        Arc::new(limits::InForce { limits: counts, snapshot: Arc::clone(&snapshot) });
+    let api = AdminApi::with_limits(
+        management,
+        Some(Arc::clone(&reload)),
+        metrics.clone(),
+        Some(observatory),
+        Some(in_force),
+    );
     let housekeeping = api.clone().housekeeping();
     let socket = settings.store.as_deref().and_then(|store| local_socket(store, inheritance.local.take()));
     let succession = Succession {
@@ -368,6 +396,7 @@ pub fn run(
     runtime.spawn(housekeeping);
     let outcome = runtime.block_on(background.run(operators, started, announce, workers));
     upkeep.stop();
+    keeping.stop();
     // A name that is still being looked up is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome

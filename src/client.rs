@@ -104,6 +104,10 @@ word!(
     Environment
 );
 word!(
+    /// What a key or its client is granted in requests, by a name that the configuration knows.
+    Plan
+);
+word!(
     /// A group that a client or an end user is a member of.
     Group
 );
@@ -165,6 +169,8 @@ pub struct Client {
     pub groups: Box<[Group]>,
     /// What it may do.
     pub grants: Grants,
+    /// The plan whose limits hold for its keys, those with a plan of their own excepted.
+    pub plan: Option<Plan>,
     /// Free text for people and later rules; no decision reads it.
     pub metadata: BTreeMap<String, String>,
 }

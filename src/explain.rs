@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::admission::{Admitted, Rejection, RequestHead, Trace, admit};
+use crate::admission::{Admitted, Permit, Rejection, RequestHead, Trace, admit};
 use crate::authentication::KeyFault;
 use crate::client::Grants;
 use crate::credential::MalformedCredential;
 use crate::keys::{ApiKey, KeyTable, Timestamp};
+use crate::limit::{Measure, Part, Policy as LimitPolicy, UnknownPlan};
 use crate::policy::expression::Truth;
 use crate::policy::{Denial, Facts, Policy};
-use crate::routing::{CanonicalPath, Endpoint, Rule, RuleRef};
+use crate::routing::{CanonicalPath, Endpoint, Rule, RuleLimits, RuleRef};
 use crate::snapshot::Snapshot;
 
 /// One step of a decision that was passed.
@@ -71,6 +72,16 @@ pub fn explain(head: &RequestHead<'_>, snapshot: &Arc<Snapshot>, keys: &KeyTable
     match decision {
         Ok(Admitted::Forward(permit)) => {
             let endpoint = permit.endpoint();
+            if let Err(unknown) = notes.limits(&permit, snapshot) {
+                return Explanation {
+                    steps: notes.steps,
+                    admitted: false,
+                    code: "plan_unknown",
+                    verdict: format!("the key is refused: {unknown}"),
+                    rule: place,
+                    remedy: Some("write the plan below `plans`, or give the key another".to_owned()),
+                };
+            }
             let who = permit.key().map_or_else(|| "an anonymous caller".to_owned(), client_name);
             Explanation {
                 steps: notes.steps,
@@ -121,6 +132,58 @@ impl Notes<'_> {
     fn note(&mut self, subject: &'static str, finding: String) {
         self.steps.push(Step { subject, finding });
     }
+}
+
+impl Notes<'_> {
+    /// The limits that would be asked, and which of them is reached first by one request after another.
+    fn limits(&mut self, permit: &Permit, snapshot: &Snapshot) -> Result<(), UnknownPlan> {
+        let limits = &snapshot.limits;
+        let planned = match permit.key() {
+            Some(key) => limits.plan(key.plan.as_ref(), key.client.plan.as_ref())?,
+            None => &[],
+        };
+        let RuleLimits { policies, cost } = &permit.rule().limits;
+        let mut asked: Vec<&LimitPolicy> = Vec::new();
+        for policy in limits.first.iter().chain(&limits.everywhere).chain(policies).chain(planned) {
+            if concerns(policy, permit.key()) && asked.iter().all(|known| known.number != policy.number) {
+                asked.push(policy);
+            }
+        }
+        let taken = |policy: &LimitPolicy| if policy.is_first { 1 } else { u64::from(*cost) };
+        for policy in &asked {
+            let parts: Vec<&str> = policy.subject.iter().map(|part| part.as_str()).collect();
+            let whom = if parts.is_empty() {
+                "everybody together".to_owned()
+            } else {
+                format!("each {}", parts.join(" and "))
+            };
+            let mut finding = format!("`{}`: {} for {whom} ({})", policy.name, policy.measure, policy.place);
+            if policy.is_shadow {
+                finding.push_str(", counts only");
+            }
+            if !matches!(policy.measure, Measure::Concurrent { .. }) && taken(policy) != 1 {
+                finding.push_str(&format!(", takes {}", taken(policy)));
+            }
+            self.note("limit", finding);
+        }
+        let bites = |policy: &&&LimitPolicy| {
+            !policy.is_shadow && !matches!(policy.measure, Measure::Concurrent { .. }) && taken(policy) > 0
+        };
+        let requests = |policy: &LimitPolicy| policy.measure.most() / taken(policy).max(1);
+        if let Some(first) = asked.iter().filter(bites).min_by_key(|policy| requests(policy)) {
+            self.note("bites first", format!("`{}`, after {} requests in a row", first.name, requests(first)));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a limit concerns a request with this key, or without one.
+fn concerns(policy: &LimitPolicy, key: Option<&ApiKey>) -> bool {
+    policy.subject.iter().all(|part| match part {
+        Part::Address | Part::Endpoint | Part::Route => true,
+        Part::Key | Part::Client | Part::ClientType => key.is_some(),
+        Part::Tenant => key.is_some_and(|key| key.client.tenant.is_some()),
+    })
 }
 
 impl Trace for Notes<'_> {

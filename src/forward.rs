@@ -382,7 +382,8 @@ impl Forwarder {
         let idle = permit.endpoint().upstream.timeouts.tunnel;
         let lifetime = permit.key_lifetime(SystemTime::now());
         let is_websocket = asked.as_bytes().eq_ignore_ascii_case(b"websocket");
-        self.shared.tunnels.open(downstream, connection, permit.shown(), lifetime, idle, is_websocket);
+        let held = (permit.shown(), permit.places());
+        self.shared.tunnels.open(downstream, connection, held, lifetime, idle, is_websocket);
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = head.headers;

@@ -12,6 +12,7 @@ mod fault_log;
 mod grpc;
 mod guesses;
 mod holder;
+mod limiting;
 mod record;
 mod request_id;
 mod response;
@@ -32,6 +33,7 @@ use crate::admission::{Admitted, Gate, Permit, Preflight, Refused, Rejection, Re
 use crate::body::Body;
 use crate::forward::{ForwardError, Forwarder, Outgoing};
 use crate::keys::{KeyTable, Timestamp};
+use crate::limit::{Exceeded, Taken};
 use crate::server::peer::{ForwardedBy, client_address};
 use crate::server::{Handler, Peer, RequestBody, Violation};
 use crate::snapshot::{CurrentSnapshot, Snapshot};
@@ -43,6 +45,7 @@ pub use fault_log::FaultLog;
 pub use guesses::Guesses;
 use guesses::{Debt, SpentGate};
 pub use holder::Holders;
+pub use limiting::Limiting;
 use record::{CountedBody, Record, RecordedBody};
 use request_id::{RequestId, RequestIds};
 use response::Refusal;
@@ -69,6 +72,8 @@ pub struct Shared {
     pub holders: Holders,
     /// How many keys that are not good an address may show.
     pub guesses: Guesses,
+    /// How many requests callers have made.
+    pub limits: Arc<Limiting>,
 }
 
 /// Remembers which client types were seen using a deprecated credential source, so that each is logged once.
@@ -109,6 +114,8 @@ enum Failure {
     Upstream(ForwardError),
     /// Why a holder's wish was not carried out.
     Told(Box<Refusal>),
+    /// A limit was reached.
+    Limited(Box<Exceeded>),
 }
 
 impl From<Refused> for Failure {
@@ -167,6 +174,10 @@ impl Gateway {
             {
                 cors::allow(cors, &parts.headers, response.headers_mut());
             }
+            if !record.standings.is_empty() {
+                let now = self.worker.shared.limits.moment(record.started(), record.at());
+                snapshot.limits.headers.write(&snapshot.limits, &record.standings, now, response.headers_mut());
+            }
             if let Some(value) = seen.request_id.value() {
                 response.headers_mut().insert(request_id::HEADER, value);
             }
@@ -191,12 +202,21 @@ impl Gateway {
     ) -> impl Future<Output = Result<Response<Body>, Failure>> + Send {
         async move {
             let (authority, host) = requested_host(&parts.uri, &parts.headers)?;
+            let taken = self.ask_first(view, record)?;
+            let asked = view.snapshot.generation;
             let admitted = loop {
                 match self.decide(parts, &host, peer, view, record) {
                     Some(admitted) => break admitted?,
                     // Boxed: it is rare.
                     None => *view = Box::pin(self.view_of_one_piece(parts, peer, record.at())).await,
                 }
+            };
+            let taken = if asked == view.snapshot.generation {
+                taken
+            } else {
+                // Of rules that are not in force any more: counted, and not told of.
+                record.standings.clear();
+                None
             };
             let seen = &view.seen;
             let permit = match admitted {
@@ -205,6 +225,7 @@ impl Gateway {
             };
             self.note_deprecated_source(&permit);
             let received = record.received();
+            let permit = if view.snapshot.limits.is_empty() { permit } else { self.ask_limits(permit, taken, record)? };
             let permit = record.admitted(permit);
             if let Some(most) = permit.endpoint().max_body {
                 body.limit(most).map_err(|_| Rejection::BodyTooLarge)?;
@@ -244,6 +265,43 @@ impl Gateway {
                 }
             }
             Ok(answer)
+        }
+    }
+
+    /// Asks the limits that need nothing but the address. How they stand is told whatever comes of the request.
+    fn ask_first(&self, view: &View, record: &mut Record) -> Result<Option<Box<Taken>>, Failure> {
+        let shared = &self.worker.shared;
+        let limits = &view.snapshot.limits;
+        if limits.first.is_empty() {
+            return Ok(None);
+        }
+        let now = shared.limits.moment(record.started(), record.at());
+        let taken = shared.limits.first(limits, view.seen.client_address, now, &self.worker.metrics);
+        let taken = taken.map_err(|exceeded| Failure::Limited(Box::new(exceeded)))?;
+        if let Some(taken) = &taken {
+            record.standings.clone_from(&taken.standings);
+        }
+        Ok(taken.map(Box::new))
+    }
+
+    /// Asks the limits of a request that every rule admits.
+    fn ask_limits(
+        &self,
+        mut permit: Permit,
+        before: Option<Box<Taken>>,
+        record: &mut Record,
+    ) -> Result<Permit, Failure> {
+        let limits = &self.worker.shared.limits;
+        let now = limits.moment(record.started(), record.at());
+        match limits.admitted(&mut permit, before.map(|taken| *taken), now, &self.worker.metrics) {
+            Ok(standings) => {
+                record.standings = standings;
+                Ok(permit)
+            }
+            Err(failure) => {
+                record.admitted(permit);
+                Err(failure)
+            }
         }
     }
 
@@ -370,6 +428,12 @@ impl Gateway {
                 // A request whose host is no host is no better than one whose framing is broken.
                 closes = refused.rejection == Rejection::HostInvalid;
                 record.refused(refused, refusal.exact_code);
+                refusal
+            }
+            Failure::Limited(exceeded) => {
+                let refusal = Refusal::of_limit(&exceeded, &snapshot.limits);
+                record.failed(refusal.exact_code);
+                record.standings = exceeded.standings;
                 refusal
             }
             Failure::Told(refusal) => {

@@ -27,7 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::client::{Client, Environment, Grants, KeyType};
+use crate::client::{Client, Environment, Grants, KeyType, Plan};
 use crate::credential::KeyDigest;
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z.
@@ -219,6 +219,8 @@ pub struct KeyTerms {
     pub networks: Box<[IpNet]>,
     /// Web origins it may be used from (publishable keys), in lower case; any if empty.
     pub origins: Box<[Box<str>]>,
+    /// The plan whose limits hold for it; that of the client if not stated.
+    pub plan: Option<Plan>,
     /// Where it stands.
     pub origin: KeyOrigin,
 }
@@ -278,6 +280,7 @@ pub(crate) mod testing {
             active: true,
             groups: Box::default(),
             grants: Grants::Unrestricted,
+            plan: None,
             metadata: BTreeMap::new(),
         }
     }
@@ -297,6 +300,7 @@ pub(crate) mod testing {
             grants: Grants::Unrestricted,
             networks: Box::default(),
             origins: Box::default(),
+            plan: None,
             origin: KeyOrigin::File,
         };
         change(&mut terms);

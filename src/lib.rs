@@ -25,6 +25,7 @@ pub mod credential;
 pub mod explain;
 pub mod identity;
 pub mod keys;
+pub mod limit;
 pub mod policy;
 pub mod routing;
 pub mod snapshot;

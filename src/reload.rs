@@ -97,10 +97,14 @@ pub struct Reloader {
     pub keys_changed: KeysChanged,
     /// Asked whether what was loaded can be in force beside what else there is.
     pub fits: Fits,
+    /// What is done with rules just before they are in force.
+    pub prepare: Prepare,
     /// Given what was put in force.
     pub applied: Applied,
 }
 
+/// See [`Reloader::prepare`].
+pub type Prepare = Box<dyn Fn(&crate::snapshot::Snapshot) + Send>;
 /// See [`Reloader::fits`].
 pub type Fits = Box<dyn Fn(&Loaded) -> Result<(), Problems> + Send>;
 /// See [`Reloader::applied`].
@@ -229,6 +233,7 @@ impl Reloader {
         let changed = {
             let _joint = self.keys.begin_joint_change();
             self.keys.set_pepper(loaded.pepper.take());
+            (self.prepare)(&loaded.snapshot);
             self.snapshot.publish(loaded.snapshot);
             self.keys.apply(&keys, &loaded.keys)
         };

@@ -20,7 +20,9 @@ mod router;
 pub(crate) mod testing;
 mod tree;
 
-pub use endpoint::{Cors, Endpoint, ErrorFormat, ErrorStyle, PathAdmissions, Place, PrefixSwap, Route, Rule};
+pub use endpoint::{
+    Cors, Endpoint, ErrorFormat, ErrorStyle, PathAdmissions, Place, PrefixSwap, Route, Rule, RuleLimits,
+};
 pub use path::{AmbiguousPath, CanonicalPath};
 pub use pattern::{InvalidPattern, PathPattern, Segment};
 pub use router::{ClashKind, NoMatch, RouteClash, Router, RuleRef};

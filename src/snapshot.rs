@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::client::Environment;
 use crate::identity::IdentityHeaders;
 use crate::keys::Timestamp;
+use crate::limit::Limits;
 use crate::routing::{ErrorStyle, Router};
 
 /// Everything a decision reads, except the keys.
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub environment: Option<Environment>,
     /// The shape of refusals that no endpoint answers for.
     pub errors: ErrorStyle,
+    /// How much may be asked for.
+    pub limits: Limits,
     /// What holders of keys may do with the key itself.
     pub self_service: Option<SelfService>,
 }

@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "explain",
     "identity",
     "keys",
+    "limit",
     "policy",
     "routing",
     "snapshot",

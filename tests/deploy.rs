@@ -73,7 +73,10 @@ fn every_metric() -> Metrics {
     metrics.set_webhook_waiting(3);
     metrics.admin_request(200);
     metrics.admin_token_refused();
+    metrics.admin_sign_in("accepted");
+    metrics.set_admin_sessions(2);
     metrics.set_endpoints(1, [("backend", "10.0.0.1:80")]);
+    metrics.set_rate_limits(vec![("per-key".to_owned(), 12, 3)]);
     metrics.set_certificates([("api.example.com", 1_900_000_000)]);
     metrics
         .set_access_log(AccessLog::open(Destination::Off, Format::Json, Masks::default()).expect("off is always had"));
@@ -93,6 +96,7 @@ fn every_metric() -> Metrics {
     worker.connection_opened("public");
     worker.accept_error("public");
     worker.limit_hit("head_bytes");
+    worker.rate_limit("per-key", "refused");
     worker.malformed("bad_chunk");
     worker.tls_handshake_failed("public");
     worker.upstream_failure("backend", "connect_refused");

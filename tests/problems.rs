@@ -134,7 +134,7 @@ fn the_complete_example_loads_without_a_word_and_states_the_defaults() {
     let mut differences = given.differences(usual);
     // This machine may have as many cores as the example has workers.
     differences.retain(|name| name != "workers");
-    assert_eq!(differences, ["listen", "admin", "observe", "keys.store"]);
+    assert_eq!(differences, ["listen", "admin", "observe", "keys.store", "rate_limit_file"]);
 
     let endpoint = |loaded: &Loaded, name: &str| {
         let all = loaded.snapshot.router.endpoints();

@@ -243,7 +243,7 @@ fn whole(limit: Option<usize>, cursor: Option<&str>) -> Result<(), Problem> {
 type Cell = fn(&Key) -> String;
 
 /// The columns of a table of keys. Those that an import knows have its names.
-const CSV_COLUMNS: [(&str, Cell); 21] = [
+const CSV_COLUMNS: [(&str, Cell); 22] = [
     ("id", |key| key.id.clone()),
     ("name", |key| key.name.clone()),
     ("description", |key| key.description.clone().unwrap_or_default()),
@@ -264,6 +264,7 @@ const CSV_COLUMNS: [(&str, Cell); 21] = [
     }),
     ("networks", |key| key.networks.join(" ")),
     ("origins", |key| key.origins.join(" ")),
+    ("plan", |key| key.plan.clone().unwrap_or_default()),
     ("masked", |key| key.masked.clone()),
     ("source", |key| key.source.as_str().to_owned()),
     ("created_at", |key| key.created_at.clone()),

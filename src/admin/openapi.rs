@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::auth::{answered, authenticate};
 use super::problem::Problem;
-use super::{Context, bulk, clients, exports, imports, keys, session, system, tokens, views};
+use super::{Context, bulk, clients, exports, imports, keys, limits, session, system, tokens, views};
 
 /// The frame of the document.
 #[derive(OpenApi)]
@@ -29,6 +29,7 @@ use super::{Context, bulk, clients, exports, imports, keys, session, system, tok
     tags(
         (name = "keys", description = "API keys"),
         (name = "clients", description = "Who keys belong to, and who answers for them"),
+        (name = "limits", description = "How much may be asked for, and what is left"),
         (name = "audit", description = "Who changed what, and when"),
         (name = "admin tokens", description = "Who may use this API"),
         (name = "gateway", description = "The gateway itself"),
@@ -60,6 +61,9 @@ fn routes() -> OpenApiRouter<Context> {
         .routes(routes!(clients::remove_owner))
         .routes(routes!(exports::list_audit))
         .routes(routes!(exports::export_audit))
+        .routes(routes!(limits::list_limits))
+        .routes(routes!(limits::show_key_limits))
+        .routes(routes!(limits::show_client_limits))
         .routes(routes!(tokens::list_admin_tokens, tokens::create_admin_token))
         .routes(routes!(tokens::revoke_admin_token))
         .routes(routes!(system::show_identity))

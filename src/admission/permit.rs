@@ -10,6 +10,7 @@ use crate::client::User;
 use crate::credential::CredentialSource;
 use crate::identity::Identified;
 use crate::keys::{ApiKey, TableEntry, Timestamp};
+use crate::limit::Places;
 use crate::policy::TenantBinding;
 use crate::routing::{Endpoint, Rule, RuleRef};
 use crate::snapshot::Snapshot;
@@ -44,6 +45,8 @@ pub struct Permit {
     /// Where the key stood, for log and metric.
     pub(super) credential_source: Option<usize>,
     pub(super) client_address: IpAddr,
+    /// Room among requests at once.
+    pub(super) places: Option<Arc<Places>>,
 }
 
 impl Permit {
@@ -63,6 +66,23 @@ impl Permit {
     #[must_use]
     pub fn rule(&self) -> &Rule {
         self.snapshot.router.rule(self.rule)
+    }
+
+    /// The route that admitted it, as it was written; none if the endpoint's own rule did.
+    #[must_use]
+    pub fn route(&self) -> Option<&str> {
+        self.rule.route.map(|route| &*self.endpoint().routes[route].text)
+    }
+
+    /// Keeps room among requests at once for as long as the permit lasts.
+    pub fn hold(&mut self, places: Places) {
+        self.places = Some(Arc::new(places));
+    }
+
+    /// Room among requests at once, for what the request opens and outlives it.
+    #[must_use]
+    pub fn places(&self) -> Option<Arc<Places>> {
+        self.places.clone()
     }
 
     /// The path that was judged, if it is not the one that was sent: this one is to be forwarded.
@@ -154,6 +174,7 @@ impl Permit {
             credential_use: CredentialUse::AuthorizationIsNotOurs,
             credential_source: None,
             client_address: IpAddr::from([192, 0, 2, 7]),
+            places: None,
         }
     }
 

@@ -41,6 +41,20 @@ pub(super) fn fits(management: &Management, loaded: &Loaded) -> Result<(), Probl
     if reasons.is_empty() { Ok(()) } else { Err(loaded.refuse(&reasons)) }
 }
 
+/// Whether every plan that keys of the store carry is among those of the configuration: without it they would be refused.
+pub(super) fn plans_fit(management: &Management, loaded: &Loaded) -> Result<(), Problems> {
+    let carried = management.store().read(|reader| reader.plans());
+    let has = |plan: &String| loaded.snapshot.limits.plans.iter().any(|(name, _)| name.as_str() == plan);
+    let missing = carried.unwrap_or_default().into_iter().filter(|plan| !has(plan));
+    let reasons: Vec<(Option<usize>, String, &str)> = missing
+        .map(|plan| {
+            let message = format!("keys or clients of the store carry the plan `{plan}`, and it is not among `plans`");
+            (None, message, "keep the plan until they have another: `keygate keys edit --plan`")
+        })
+        .collect();
+    if reasons.is_empty() { Ok(()) } else { Err(loaded.refuse(&reasons)) }
+}
+
 /// The rules for issuing, from what the configuration says and what its endpoints name.
 pub(super) fn issuing(settings: &IssuingSettings, snapshot: &Snapshot) -> Issuing {
     let prefixes = settings.prefixes.iter().map(|entry| Prefix {
@@ -53,6 +67,7 @@ pub(super) fn issuing(settings: &IssuingSettings, snapshot: &Snapshot) -> Issuin
         prefixes: prefixes.collect(),
         environment: snapshot.environment.clone(),
         known: known_words(snapshot),
+        plans: snapshot.limits.plans.iter().map(|(plan, _)| plan.clone()).collect(),
         has_webhook: settings.webhook.is_some(),
         file_token: settings.admin_token,
     }

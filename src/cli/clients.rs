@@ -66,6 +66,9 @@ struct FieldsArguments {
     /// What it may do: `all`, `read_only`, `none`, or a list such as `orders.read,orders.list`
     #[arg(long, value_name = "LIST", value_parser = read_permissions)]
     permissions: Option<Value>,
+    /// The plan whose limits hold for its keys; `none` for the default one
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<String>,
     /// A note, `NAME=TEXT`; may be repeated
     #[arg(long = "note", value_name = "NOTE", value_parser = read_note)]
     notes: Vec<(String, String)>,
@@ -219,6 +222,7 @@ fn fields(asked: &FieldsArguments) -> Map<String, Value> {
     set("tenant", asked.tenant.as_ref().map(or_none));
     set("owner", asked.owner.clone());
     set("permissions", asked.permissions.clone());
+    set("plan", asked.plan.as_ref().map(or_none));
     set(
         "groups",
         match asked.groups.as_slice() {
@@ -348,6 +352,7 @@ fn show(desk: &mut Desk, asked: &ShowArguments) -> Result<u8, Failed> {
         ("status", status),
         ("groups", text(&client["groups"])),
         ("permissions", if *permissions == json!([]) { "none".to_owned() } else { text(permissions) }),
+        ("plan", text(&client["plan"])),
         ("notes", notes.join(", ")),
         ("keys", text(&client["keys"])),
         ("source", text(&client["source"])),

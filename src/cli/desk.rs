@@ -161,6 +161,12 @@ impl Desk {
         self.ask(&Method::GET, target, None::<&()>)
     }
 
+    /// The same; nothing if it is not to be had here.
+    pub(super) fn try_get(&mut self, target: &str) -> Result<Option<Value>, Failed> {
+        let (status, answer) = self.attempt(&Method::GET, target, None::<&()>)?;
+        Ok(status.is_success().then_some(answer))
+    }
+
     /// Asks for something, and gives what was answered. What was refused has been told.
     pub(super) fn ask(
         &mut self,

@@ -107,6 +107,9 @@ struct CreateArguments {
     /// Where it is good; default: the environment that the gateway serves
     #[arg(long, value_name = "NAME")]
     environment: Option<String>,
+    /// The plan whose limits hold for it; default: that of its client
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<String>,
     /// When it ends: a moment, a day, or a duration from now such as `90d`
     #[arg(long, value_name = "WHEN", value_parser = read_moment)]
     expires: Option<String>,
@@ -284,6 +287,9 @@ struct EditArguments {
     /// Another environment; `any` for all of them
     #[arg(long, value_name = "NAME")]
     environment: Option<String>,
+    /// Another plan; `none` for that of its client
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<String>,
     /// Another end; `never` for none
     #[arg(long, value_name = "WHEN", value_parser = read_moment_or_never)]
     expires: Option<Value>,
@@ -457,6 +463,7 @@ fn create(desk: &mut Desk, asked: &CreateArguments) -> Result<u8, Failed> {
         ("description", some(&asked.description)),
         ("type", Some(Value::from(asked.key_type.as_str()))),
         ("environment", some(&asked.environment)),
+        ("plan", some(&asked.plan)),
         ("expires_at", some(&asked.expires)),
         ("not_before", some(&asked.not_before)),
         ("permissions", asked.permissions.clone()),
@@ -586,10 +593,15 @@ fn show(desk: &mut Desk, asked: &ShowArguments) -> Result<u8, Failed> {
         }
     };
     let id = text(&key["id"]);
+    // Only a gateway that runs counts.
+    let limits = desk.try_get(&format!("/v1/keys/{}/limits", part(&id)))?;
     let usage = desk.get(&format!("/v1/keys/{}/usage?days={}", part(&id), asked.days.min(400)))?;
     if asked.output == Output::Json {
         let mut shown = key;
         shown["usage"] = usage["items"].clone();
+        if let Some(limits) = limits {
+            shown["limits"] = limits["items"].clone();
+        }
         return Ok(print_json(&shown));
     }
     let end = |value: &Value| {
@@ -614,6 +626,7 @@ fn show(desk: &mut Desk, asked: &ShowArguments) -> Result<u8, Failed> {
         ("permissions", if key["permissions"] == json!([]) { "none".to_owned() } else { text(&key["permissions"]) }),
         ("networks", text(&key["networks"])),
         ("origins", text(&key["origins"])),
+        ("plan", text(&key["plan"])),
         ("source", text(&key["source"])),
         ("made", format!("{} by {}", end(&key["created_at"]), text(&key["created_by"]))),
         ("version", text(&key["version"])),
@@ -633,6 +646,21 @@ fn show(desk: &mut Desk, asked: &ShowArguments) -> Result<u8, Failed> {
     });
     print_line("");
     print_table(&["secret", "state", "made", "ends", "last used", "endpoint", "from"], secrets.collect());
+    let left = limits.as_ref().and_then(|limits| limits["items"].as_array()).map(Vec::as_slice).unwrap_or_default();
+    if !left.is_empty() {
+        let rows = left.iter().map(|limit| {
+            vec![
+                text(&limit["name"]),
+                text(&limit["measure"]),
+                text(&limit["for"]),
+                text(&limit["remaining"]),
+                moment(&limit["resets_at"], ""),
+                if limit["shadow"] == true { "counts only".to_owned() } else { String::new() },
+            ]
+        });
+        print_line("");
+        print_table(&["limit", "admits", "for each", "left", "whole", ""], rows.collect());
+    }
     let days = usage["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !days.is_empty() {
         print_line("");
@@ -658,6 +686,7 @@ fn edit(desk: &mut Desk, asked: &EditArguments) -> Result<u8, Failed> {
         ("name", asked.name.clone().map(Value::from)),
         ("description", nothing_if(&asked.description, "")),
         ("environment", nothing_if(&asked.environment, "any")),
+        ("plan", nothing_if(&asked.plan, "none")),
         ("expires_at", asked.expires.clone()),
         ("not_before", asked.not_before.clone()),
         ("permissions", asked.permissions.clone()),

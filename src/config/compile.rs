@@ -10,6 +10,7 @@ mod clients;
 mod credentials;
 mod endpoints;
 mod issuing;
+mod limits;
 mod lines;
 mod listeners;
 mod rules;
@@ -141,8 +142,13 @@ pub(super) fn compile(
     let names = compiler.identity_names(document);
     let extraction = compiler.extraction(document, &names);
     let errors = error_style(document.errors.as_ref(), ErrorStyle::default());
+    let limit_set = limits::LimitSet::default();
+    let limits = compiler.rate_limits(document, &limit_set);
+    compiler.check_plans(keys.plans(), &limits);
     let context = endpoints::Context {
         document,
+        limits: &limits,
+        limit_set: &limit_set,
         listeners: &settings.listeners,
         upstreams: &upstreams,
         extraction: &extraction,
@@ -167,6 +173,7 @@ pub(super) fn compile(
         offered
     });
     compiler.warn_of_trust(document, &settings);
+    let limits = compiler.finish_limits(limits, document, limit_set, &settings);
     let router = compiler.router(endpoints, document)?;
     let snapshot = Snapshot {
         generation,
@@ -183,6 +190,7 @@ pub(super) fn compile(
             .collect(),
         environment: document.environment.clone(),
         errors,
+        limits,
         self_service,
     };
     let (records, key_places, clients) = keys.into_parts();

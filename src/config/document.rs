@@ -7,12 +7,17 @@
 
 mod client;
 mod endpoint;
+mod limits;
 mod upstream;
 
 pub(crate) use client::{ClientShape, GrantsShape, KeyShape, KeyTypeWord, KeysFileShape, OwnerShape};
 pub(crate) use endpoint::{
     ConstructWord, CorsShape, DetailWord, EndpointShape, ErrorsShape, FormatWord, RequiredShape, RouteShape, Rules,
     TenantShape,
+};
+pub(crate) use limits::{
+    LimitShape, PartWord, PartsShape, PerShape, PlanShape, RateLimitHeadersShape, RateLimitShape, RateLimits,
+    UpstreamHeadersWord, WhenWord,
 };
 pub(crate) use upstream::{EjectionShape, HealthCheckShape, HostShape, ProtocolShape, ServersShape, UpstreamShape};
 
@@ -23,9 +28,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::problem::Report;
 use super::read::{At, ByteSize, Header, Map, Network, NoneOr, Nullable, OffOr, Shape, Span, shape, unexpected, words};
 use super::tree::{Kind, Node};
-use crate::client::Environment;
+use crate::client::{Environment, Plan};
 
-pub(crate) const NO_RATE_LIMITS: &str = "rate limits are not in force yet: remove the field, and do not rely on it";
+/// What is said where `limits` stands for limits of requests.
+pub(crate) const RATE_LIMITS: &str =
+    "write `rate_limits`: a list of names, or of limits such as `{ requests: 100, per: 1m }`";
+const IN_RATE_LIMITS: &str = "these bound sizes and connections; write how many requests there may be in `rate_limits`";
+/// What is said where a client or a key is given limits.
+pub(crate) const PLAN: &str = "write `plan` and the name of one of the `plans` at the top of the configuration";
 
 shape! {
     /// A whole configuration: where keygate listens, which services stand behind it, who may call what.
@@ -58,6 +68,18 @@ shape! {
         trusted_identity: Option<At<Vec<Network>>>,
         /// Bounds on what one caller may take. A change needs a restart.
         limits: Option<LimitsShape>,
+        /// How many requests callers may make: limits, by a name that plans, endpoints and routes refer to.
+        rate_limits: Option<RateLimits>,
+        /// What keys and clients may be granted: lists of limits, by a name that they carry as their `plan`.
+        plans: Option<Map<PlanShape>>,
+        /// The plan of keys that carry none, nor their client. Default: none, such keys have the limits of no plan.
+        default_plan: Option<At<Plan>>,
+        /// What answers tell callers of their limits.
+        rate_limit_headers: Option<RateLimitHeadersShape>,
+        /// The file in which the counts of days and months outlive a restart. It is written once a second if anything was
+        /// counted. Default: that of the store with `.limits` behind it. Needed if there is a limit `per: day` or `per: month`
+        /// and no store. A change needs a restart.
+        rate_limit_file: Option<At<String>>,
         /// How long callers may take. A change needs a restart.
         timeouts: Option<TimeoutsShape>,
         /// Where callers show their key; the first place that carries one counts. Default: headers `client-key`, `secret`
@@ -92,8 +114,7 @@ shape! {
         endpoints: At<Vec<EndpointShape>>,
     }
     gone {
-        "rate_limit" => NO_RATE_LIMITS,
-        "rate_limits" => NO_RATE_LIMITS,
+        "rate_limit" => "write `rate_limits`: limits by name, such as `per-key: { requests: 60, per: 1m }`",
         "listeners" => "write `listen`",
         "server" => "write `listen`",
         "routes" => "write `endpoints`; routes stand below an endpoint",
@@ -296,7 +317,7 @@ shape! {
         /// proxy list it in `trusted_proxies`, or all callers are one address.
         rejected_keys: Option<NoneOr<At<usize>>>,
     }
-    gone { "requests" => NO_RATE_LIMITS, "rate" => NO_RATE_LIMITS }
+    gone { "requests" => IN_RATE_LIMITS, "rate" => IN_RATE_LIMITS, "concurrent" => IN_RATE_LIMITS }
 }
 
 shape! {

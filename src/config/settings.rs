@@ -30,6 +30,8 @@ pub struct Settings {
     pub access_log: Option<AccessLogSettings>,
     /// The file of the store, if there is one.
     pub store: Option<PathBuf>,
+    /// Where counts of days and months outlive a restart.
+    pub rate_limit_file: Option<PathBuf>,
 }
 
 /// The listener for operators.
@@ -195,7 +197,8 @@ impl Settings {
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
         // Taken apart in full, so that a new setting cannot be forgotten here.
-        let Self { listeners, admin, observe, workers, limits, timeouts, log, access_log, store } = self;
+        let Self { listeners, admin, observe, workers, limits, timeouts, log, access_log, store, rate_limit_file } =
+            self;
         [
             ("listen", *listeners != other.listeners),
             ("admin", *admin != other.admin),
@@ -207,6 +210,7 @@ impl Settings {
             ("log", *log != other.log),
             ("access_log", *access_log != other.access_log),
             ("keys.store", *store != other.store),
+            ("rate_limit_file", *rate_limit_file != other.rate_limit_file),
         ]
         .into_iter()
         .filter(|(_, differs)| *differs)

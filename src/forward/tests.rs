@@ -88,7 +88,7 @@ pub(super) fn endpoint(upstream: Upstream) -> Endpoint {
         hosts: Box::default(),
         pattern: PathPattern::parse("/orders").unwrap(),
         listeners: Box::default(),
-        base: Rule { place: Place::default(), methods: [Method::GET].into(), policy },
+        base: Rule { place: Place::default(), methods: [Method::GET].into(), policy, limits: Default::default() },
         routes: Box::default(),
         admits: PathAdmissions::default(),
         case_distinct: false,
@@ -118,6 +118,7 @@ pub(super) fn permit(endpoint: Endpoint) -> Permit {
         trusted_identity: Box::default(),
         environment: None,
         errors: ErrorStyle::default(),
+        limits: Default::default(),
     };
     Permit::for_test(Arc::new(snapshot), 0)
 }

@@ -28,6 +28,7 @@ use super::connection::{Connection, Timer};
 use super::open::OpenStreams;
 use super::websocket::{self, Frames};
 use crate::keys::TableEntry;
+use crate::limit::Places;
 
 /// What is moved in one step.
 const STEP: usize = 8 * 1024;
@@ -67,12 +68,12 @@ impl Tunnels {
     }
 
     /// Hands two connections over to a task that copies between them. `idle` is how long nothing may move,
-    /// `lifetime` when it ends in any case.
+    /// `lifetime` when it ends in any case; `places` are kept until then.
     pub(super) fn open(
         self: &Arc<Self>,
         downstream: OnUpgrade,
         upstream: Box<Connection>,
-        shown: Option<&TableEntry>,
+        (shown, places): (Option<&TableEntry>, Option<Arc<Places>>),
         lifetime: Option<Duration>,
         idle: Duration,
         is_websocket: bool,
@@ -82,7 +83,7 @@ impl Tunnels {
         let counted = Counted(Arc::clone(self));
         let leaving = is_websocket.then(|| self.is_leaving.subscribe());
         tokio::spawn(async move {
-            let _counted = counted;
+            let (_counted, _places) = (counted, places);
             tokio::select! {
                 // Whether it was cut, has ended or has failed: both connections are dropped here, and so closed.
                 () = registered.cut() => {}

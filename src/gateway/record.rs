@@ -21,6 +21,7 @@ use crate::admission::{Admitted, Permit, Preflight, Refused};
 use crate::body::{Body, BodyError};
 use crate::forward::{ForwardError, RequestBodyError};
 use crate::keys::{ApiKey, TableEntry};
+use crate::limit::Standing;
 use crate::routing::{Endpoint, RuleRef};
 use crate::server::{Peer, RequestBody};
 use crate::snapshot::Snapshot;
@@ -55,6 +56,8 @@ pub(super) struct Record {
     code: Option<&'static str>,
     /// Time until the upstream's head, if it was asked.
     upstream: Option<Duration>,
+    /// How the limits stand that were asked.
+    pub(super) standings: Vec<Standing>,
     /// Bytes of the request's body, counted only if somebody will read the number.
     received: Option<Arc<AtomicU64>>,
 }
@@ -69,6 +72,7 @@ impl Record {
             outcome: Outcome::Open,
             code: None,
             upstream: None,
+            standings: Vec::new(),
             received: worker.shared.access_log.is_on().then(Arc::default),
         }
     }

@@ -4,6 +4,7 @@
 //! a key exists, an address, another system's words — is for the log and never stands here.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -13,6 +14,7 @@ use super::grpc;
 use crate::admission::Rejection;
 use crate::credential::{CredentialSource, Extractor, MalformedCredential};
 use crate::forward::{ForwardError, RequestBodyError};
+use crate::limit::{Exceeded, Limits, Measure};
 use crate::management::Refused;
 use crate::policy::Denial;
 use crate::routing::{ErrorFormat, ErrorStyle};
@@ -32,6 +34,8 @@ pub(super) struct Refusal {
     challenge: Option<Challenge>,
     allow: Option<String>,
     retry_after_seconds: Option<u32>,
+    /// Names of the limits that were reached, the one that refuses the longest first.
+    policies: Vec<Arc<str>>,
 }
 
 /// What `WWW-Authenticate` says (RFC 6750 section 3).
@@ -54,6 +58,7 @@ impl Refusal {
             challenge: None,
             allow: None,
             retry_after_seconds: None,
+            policies: Vec::new(),
         }
     }
 
@@ -130,6 +135,40 @@ impl Refusal {
             },
         };
         Self { exact_code: rejection.code(), ..refusal }
+    }
+
+    /// A limit was reached. It is named, so that whoever is told can ask for more of it.
+    pub(super) fn of_limit(exceeded: &Exceeded, limits: &Limits) -> Self {
+        let worst = &limits.all[exceeded.worst().policy];
+        let seconds = u32::try_from(exceeded.wait().as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
+        let detail = match &worst.measure {
+            Measure::Concurrent { most } => {
+                format!(
+                    "No more than {most} requests may be under way at once (limit `{}`). Try again when one is done.",
+                    worst.name
+                )
+            }
+            Measure::Calendar { most, calendar } => {
+                let unit = calendar.unit().as_str();
+                format!(
+                    "The quota `{}` of {most} requests in a {unit} is used up. It begins anew in {seconds} seconds.",
+                    worst.name
+                )
+            }
+            measure => format!("The limit `{}` is {measure}. Try again in {seconds} seconds.", worst.name),
+        };
+        let reached = exceeded.standings.iter().filter(|standing| !standing.reading.passes());
+        let mut policies = vec![Arc::clone(&worst.name)];
+        for policy in reached.map(|standing| &limits.all[standing.policy]).filter(|policy| !policy.is_shadow) {
+            if policy.name != worst.name {
+                policies.push(Arc::clone(&policy.name));
+            }
+        }
+        Self {
+            retry_after_seconds: limits.headers.retry_after.then_some(seconds),
+            policies,
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT_EXCEEDED, detail)
+        }
     }
 
     /// One text for every key that is not good: it says nothing about which keys exist.
@@ -372,6 +411,11 @@ impl Refusal {
             body.push_str(",\"required\":");
             body.push_str(&required.to_string());
         }
+        if let Some(policy) = self.policies.first() {
+            push_field(&mut body, ",\"policy\":", policy);
+            body.push_str(",\"violated-policies\":");
+            body.push_str(&json!(self.policies.iter().map(|name| &**name).collect::<Vec<_>>()).to_string());
+        }
         body.push('}');
         body
     }
@@ -380,6 +424,9 @@ impl Refusal {
         let mut error = json!({ "code": code, "message": self.detail });
         if let Some(required) = &self.required {
             error["required"] = required.clone();
+        }
+        if let Some(policy) = self.policies.first() {
+            error["policy"] = Value::from(&**policy);
         }
         json!({ "error": error }).to_string()
     }
@@ -393,6 +440,9 @@ impl Refusal {
         if let Some(required) = &self.required {
             body["required"] = required.clone();
         }
+        if let Some(policy) = self.policies.first() {
+            body["policy"] = Value::from(&**policy);
+        }
         body.to_string()
     }
 
@@ -404,6 +454,9 @@ impl Refusal {
         }
     }
 }
+
+/// The code of every limit on requests, as Målbar, CodeQR and others have it.
+const RATE_LIMIT_EXCEEDED: &str = "rate_limit_exceeded";
 
 /// What is said to a method that no endpoint could admit.
 const ORDINARY_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::{KeyOrigin, KeyTerms};
-use crate::client::{ClientId, Environment, Grants, KeyType};
+use crate::client::{ClientId, Environment, Grants, KeyType, Plan};
 
 /// A set of terms.
 #[derive(Debug, Default)]
@@ -35,14 +35,23 @@ impl SharedTerms {
 pub(super) struct ByValue(pub(super) Arc<KeyTerms>);
 
 /// What terms say: every field, with the id for the client.
-type Said<'t> =
-    (&'t ClientId, KeyType, &'t Option<Environment>, bool, &'t Grants, &'t [IpNet], &'t [Box<str>], KeyOrigin);
+type Said<'t> = (
+    &'t ClientId,
+    KeyType,
+    &'t Option<Environment>,
+    bool,
+    &'t Grants,
+    &'t [IpNet],
+    &'t [Box<str>],
+    &'t Option<Plan>,
+    KeyOrigin,
+);
 
 impl ByValue {
     fn says(&self) -> Said<'_> {
         // Taken apart in full, so that a new field cannot be forgotten here.
-        let KeyTerms { client, key_type, environment, active, grants, networks, origins, origin } = &*self.0;
-        (&client.id, *key_type, environment, *active, grants, networks, origins, *origin)
+        let KeyTerms { client, key_type, environment, active, grants, networks, origins, plan, origin } = &*self.0;
+        (&client.id, *key_type, environment, *active, grants, networks, origins, plan, *origin)
     }
 }
 

@@ -7,7 +7,7 @@ use super::issuing::check_name;
 use super::keys::check_reason;
 use super::refused::Unmet;
 use super::{Actor, Fault, Management, Refused, Role, Warning, view};
-use crate::client::{Client, ClientId, ClientType, Grants, Group, Owner, OwnerKind, Tenant};
+use crate::client::{Client, ClientId, ClientType, Grants, Group, Owner, OwnerKind, Plan, Tenant};
 use crate::keys::KeyOrigin;
 use crate::store::{AuditEntry, ClientRow, Disabled, NewClient, StoreError, Unique, Writer};
 
@@ -28,6 +28,8 @@ pub struct CreateClient {
     pub groups: Vec<Group>,
     /// What it may do.
     pub grants: Grants,
+    /// The plan whose limits hold for its keys.
+    pub plan: Option<Plan>,
     /// Notes for people.
     pub metadata: BTreeMap<String, String>,
 }
@@ -47,6 +49,8 @@ pub struct EditClient {
     pub groups: Option<Vec<Group>>,
     /// What it may do.
     pub grants: Option<Grants>,
+    /// The plan whose limits hold for its keys.
+    pub plan: Option<Option<Plan>>,
     /// Notes for people.
     pub metadata: Option<BTreeMap<String, String>>,
 }
@@ -104,6 +108,7 @@ impl Management {
         let warnings = self.change(actor, Role::Developer, |writer| {
             let mut faults = Vec::new();
             check_client(&wanted, "", &mut faults);
+            self.issuing().check_plan(wanted.plan.as_ref(), "/plan", &mut faults);
             if !faults.is_empty() {
                 return Err(Refused::Invalid(faults));
             }
@@ -138,6 +143,10 @@ impl Management {
             if let Some(name) = edit.name {
                 check_name(&name, "/name", &mut faults);
                 client.name = name.into();
+            }
+            if let Some(plan) = edit.plan {
+                self.issuing().check_plan(plan.as_ref(), "/plan", &mut faults);
+                client.plan = plan;
             }
             if let Some(metadata) = edit.metadata {
                 check_metadata(&metadata, "", &mut faults);
@@ -312,6 +321,7 @@ impl Management {
             (ClientChoice::Ensured(wanted), None) => {
                 let before = faults.len();
                 check_client(wanted, "/client", faults);
+                self.issuing().check_plan(wanted.plan.as_ref(), "/client/plan", faults);
                 if faults.len() > before { Ok(None) } else { self.add_client(writer, actor, wanted).map(Some) }
             }
         }
@@ -390,6 +400,7 @@ pub(super) fn put_client(writer: &Writer<'_>, wanted: &CreateClient) -> Result<C
         active: true,
         groups: wanted.groups.clone().into(),
         grants: wanted.grants.clone(),
+        plan: wanted.plan.clone(),
         metadata: wanted.metadata.clone(),
     };
     let new = NewClient { client, origin: KeyOrigin::Store, disabled: None };

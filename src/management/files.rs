@@ -278,6 +278,7 @@ fn says_the_same(copy: &KeyRow, record: &KeyRecord) -> bool {
         && copy.disabled.is_none() == key.active
         && copy.not_before == key.not_before
         && copy.expires_at == key.expires_at
+        && copy.plan == key.plan
         && copy.grants == key.grants
         && *copy.networks == *key.networks
         && *copy.origins == *key.origins
@@ -317,6 +318,7 @@ fn put_key(writer: &Writer<'_>, record: &KeyRecord, has_copies: bool) -> Result<
                 grants: key.grants.clone(),
                 networks: key.networks.to_vec(),
                 origins: key.origins.to_vec(),
+                plan: key.plan.clone(),
                 created_by: "file".to_owned(),
                 visible: None,
             };
@@ -335,6 +337,7 @@ fn put_key(writer: &Writer<'_>, record: &KeyRecord, has_copies: bool) -> Result<
                 grants: key.grants.clone(),
                 networks: key.networks.to_vec(),
                 origins: key.origins.to_vec(),
+                plan: key.plan.clone(),
                 revoked_at: None,
                 visible: None,
                 rotation: None,
@@ -390,7 +393,7 @@ fn fingerprint(files: FileKeys<'_>) -> String {
         note(record.description.as_deref().unwrap_or_default());
         let rest = (
             (key.not_before, key.expires_at, key.key_type, key.active),
-            (&key.environment, &key.grants, &key.networks, &key.origins),
+            (&key.environment, &key.grants, &key.networks, &key.origins, &key.plan),
         );
         note(&format!("{rest:?}"));
         for secret in &record.secrets {

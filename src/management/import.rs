@@ -13,7 +13,7 @@ use super::clients::{ClientChoice, check_client, put_client};
 use super::issuing::{Issuing, check_description, check_name, check_secret, new_key_id};
 use super::keys::secret_taken;
 use super::{Actor, Fault, Management, Refused, Role};
-use crate::client::{Environment, Grants, KeyType, Tenant};
+use crate::client::{Environment, Grants, KeyType, Plan, Tenant};
 use crate::credential::{KeyDigest, KeyText, Secret};
 use crate::keys::{KeyId, KeyOrigin, Timestamp};
 use crate::store::{
@@ -54,6 +54,8 @@ pub struct ImportLine {
     pub networks: Vec<IpNet>,
     /// From which web pages.
     pub origins: Vec<Box<str>>,
+    /// The plan whose limits hold for it.
+    pub plan: Option<Plan>,
     /// The key itself, or its digest.
     pub secret: ImportSecret,
 }
@@ -191,6 +193,7 @@ impl<'b> Batch<'b> {
         check_description(line.description.as_deref(), faults);
         let expires_at = self.issuing.expiry(line.expires_at, line.not_before, writer.now(), faults);
         self.issuing.check_grants(&line.grants, faults);
+        self.issuing.check_plan(line.plan.as_ref(), "/plan", faults);
         if line.key_type == KeyType::Secret && !line.origins.is_empty() {
             faults.push(Fault::new("/origins", "origins_of_secret_key", "only publishable keys have origins"));
         }
@@ -244,6 +247,7 @@ impl<'b> Batch<'b> {
             grants: line.grants,
             networks: line.networks,
             origins: line.origins,
+            plan: line.plan,
             created_by: self.actor.name.clone(),
             visible,
         };

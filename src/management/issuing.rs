@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Fault;
-use crate::client::{ClientType, Environment, Grants, KeyType, Permission};
+use crate::client::{ClientType, Environment, Grants, KeyType, Permission, Plan};
 use crate::credential::{KeyText, MAX_SECRET_BYTES, NoRandomness, Secret};
 use crate::keys::{KeyId, KeyPolicy, Timestamp};
 
@@ -46,6 +46,8 @@ pub struct Issuing {
     pub environment: Option<Environment>,
     /// What rules name.
     pub known: KnownWords,
+    /// The plans there are.
+    pub plans: BTreeSet<Plan>,
     /// Somebody is told of changes.
     pub has_webhook: bool,
     /// Digest of the admin token that a file gives.
@@ -135,6 +137,17 @@ impl Issuing {
                 "every key states its permissions: a list, or `read_only`",
             ));
         }
+    }
+
+    /// What is wrong with the plan of a key or a client. A key of a plan that is not there would be refused.
+    pub(super) fn check_plan(&self, plan: Option<&Plan>, pointer: &str, faults: &mut Vec<Fault>) {
+        let Some(plan) = plan.filter(|plan| !self.plans.contains(*plan)) else { return };
+        let known: Vec<&str> = self.plans.iter().map(Plan::as_str).take(8).collect();
+        let detail = match known.is_empty() {
+            true => format!("there is no plan `{plan}`: the configuration has no `plans`"),
+            false => format!("there is no plan `{plan}`; there are {}", known.join(", ")),
+        };
+        faults.push(Fault::new(pointer, "plan_unknown", detail));
     }
 
     /// What a person should know about a key that is otherwise fine.

@@ -8,7 +8,7 @@ use super::clients::ClientChoice;
 use super::issuing::{check_description, check_name, check_secret, new_id, new_key_id, warn_of_secret};
 use super::refused::Unmet;
 use super::{Actor, Claim, Fault, Management, Refused, Role, Warning, view};
-use crate::client::{Environment, Grants, KeyType, OwnerKind, Tenant};
+use crate::client::{Environment, Grants, KeyType, OwnerKind, Plan, Tenant};
 use crate::credential::{KeyText, Secret};
 use crate::keys::{KeyId, KeyOrigin, Timestamp};
 use crate::store::{
@@ -43,6 +43,8 @@ pub struct CreateKey {
     pub networks: Vec<IpNet>,
     /// From which web pages.
     pub origins: Vec<Box<str>>,
+    /// The plan whose limits hold for it; its client's, if nothing is said.
+    pub plan: Option<Plan>,
     /// The key itself, if it is not to be made at random.
     pub secret: Option<Secret<'static>>,
 }
@@ -77,6 +79,8 @@ pub struct EditKey {
     pub networks: Option<Vec<IpNet>>,
     /// From which web pages.
     pub origins: Option<Vec<Box<str>>>,
+    /// The plan whose limits hold for it.
+    pub plan: Option<Option<Plan>>,
 }
 
 /// A key that is gone.
@@ -105,6 +109,7 @@ impl Management {
             check_description(wanted.description.as_deref(), &mut faults);
             let expires_at = issuing.expiry(wanted.expires_at, wanted.not_before, writer.now(), &mut faults);
             issuing.check_grants(&wanted.grants, &mut faults);
+            issuing.check_plan(wanted.plan.as_ref(), "/plan", &mut faults);
             if let Some(chosen) = &chosen {
                 check_secret(chosen, &mut faults);
             }
@@ -145,6 +150,7 @@ impl Management {
                 grants: wanted.grants,
                 networks: wanted.networks,
                 origins: wanted.origins,
+                plan: wanted.plan,
                 created_by: actor.name.clone(),
                 visible: is_visible.then(|| text.to_string()),
             };
@@ -187,6 +193,7 @@ impl Management {
             owner: None,
             groups: Vec::new(),
             grants: Grants::Unrestricted,
+            plan: None,
             metadata: Default::default(),
         };
         let wanted = CreateKey {
@@ -201,6 +208,7 @@ impl Management {
             grants: Grants::Unrestricted,
             networks: Vec::new(),
             origins: Vec::new(),
+            plan: None,
             secret: None,
         };
         Ok(self.create_key(&Actor::keygate(), wanted, None)?.secret)
@@ -271,6 +279,10 @@ impl Management {
             if let Some(grants) = edit.grants {
                 issuing.check_grants(&grants, &mut faults);
                 key.grants = grants;
+            }
+            if let Some(plan) = edit.plan {
+                issuing.check_plan(plan.as_ref(), "/plan", &mut faults);
+                key.plan = plan;
             }
             if let Some(networks) = edit.networks {
                 key.networks = networks;

@@ -40,6 +40,7 @@ fn put_key(management: &Management, name: &str, days_ago: i64, expires_at: Optio
                     active: true,
                     groups: Box::default(),
                     grants: Grants::Unrestricted,
+                    plan: None,
                     metadata: Default::default(),
                 },
                 origin: KeyOrigin::Store,
@@ -61,6 +62,7 @@ fn put_key(management: &Management, name: &str, days_ago: i64, expires_at: Optio
             grants: Grants::Unrestricted,
             networks: Vec::new(),
             origins: Vec::new(),
+            plan: None,
             created_by: "test".to_owned(),
             visible: None,
         };
@@ -274,6 +276,7 @@ fn a_publishable_key_is_kept_visible_where_that_is_asked_for_and_a_secret_one_ne
             grants: Grants::Unrestricted,
             networks: Vec::new(),
             origins: Vec::new(),
+            plan: None,
             secret: None,
         };
         let created = management.create_key(&Actor::keygate(), wanted, None).unwrap();

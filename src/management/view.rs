@@ -44,6 +44,7 @@ pub(super) fn key(detail: &KeyDetail) -> Value {
         "not_before": moment(key.not_before),
         "expires_at": moment(key.expires_at),
         "permissions": grants(&key.grants),
+        "plan": key.plan.as_ref().map(|plan| plan.as_str()),
         "networks": key.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "origins": key.origins.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "revoked_at": moment(key.revoked_at),
@@ -53,7 +54,7 @@ pub(super) fn key(detail: &KeyDetail) -> Value {
 
 /// A client.
 pub(super) fn client(row: &ClientRow) -> Value {
-    let Client { id, name, client_type, tenant, owner, active, groups, grants: held, metadata } = &*row.client;
+    let Client { id, name, client_type, tenant, owner, active, groups, grants: held, plan, metadata } = &*row.client;
     json!({
         "id": id.as_str(),
         "name": &**name,
@@ -67,6 +68,7 @@ pub(super) fn client(row: &ClientRow) -> Value {
         "disabled_reason": row.disabled.as_ref().and_then(|disabled| disabled.reason.clone()),
         "groups": groups.iter().map(Group::as_str).collect::<Vec<_>>(),
         "permissions": grants(held),
+        "plan": plan.as_ref().map(|plan| plan.as_str()),
         "metadata": metadata,
     })
 }

@@ -198,6 +198,7 @@ fn any_key_of(client: &Arc<Client>, snapshot: &Snapshot) -> ApiKey {
             grants: Grants::Unrestricted,
             networks: Box::default(),
             origins: Box::default(),
+            plan: None,
             origin: KeyOrigin::Store,
         }),
     }

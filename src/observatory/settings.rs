@@ -166,7 +166,8 @@ impl Observatory {
 
 /// The configuration in the words of its file. Taken apart in full, so that a new setting is not forgotten here.
 fn configuration(settings: &Settings, snapshot: &Snapshot, issuing: &SeenIssuing) -> Value {
-    let Settings { listeners, admin, observe, workers, limits, timeouts, log, access_log, store } = settings;
+    let Settings { listeners, admin, observe, workers, limits, timeouts, log, access_log, store, rate_limit_file } =
+        settings;
     let listen: Vec<Value> = listeners
         .iter()
         .map(|listener| {
@@ -186,6 +187,9 @@ fn configuration(settings: &Settings, snapshot: &Snapshot, issuing: &SeenIssuing
     let upstreams: serde_json::Map<String, Value> =
         snapshot.router.upstreams().iter().map(|entry| (entry.name.to_string(), upstream(entry))).collect();
     let or_none = |number: Option<u64>| number.map_or_else(|| json!("none"), Value::from);
+    let on_requests =
+        snapshot.limits.all.iter().map(|policy| (policy.name.to_string(), policy.measure.to_string().into()));
+    let limits_on_requests: serde_json::Map<String, Value> = on_requests.collect();
     json!({
         "listen": listen,
         "admin": admin.map_or_else(|| json!("off"), |admin| json!({
@@ -220,6 +224,8 @@ fn configuration(settings: &Settings, snapshot: &Snapshot, issuing: &SeenIssuing
             "streams": limits.streams,
             "rejected_keys": or_none(limits.rejected_keys.map(u64::from)),
         },
+        "rate_limits": limits_on_requests,
+        "rate_limit_file": rate_limit_file.as_ref().map(|file| file.display().to_string()),
         "timeouts": {
             "tls_handshake": written(timeouts.tls_handshake),
             "head": written(timeouts.head),

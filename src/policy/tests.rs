@@ -98,6 +98,7 @@ impl Request {
             active: true,
             groups: Box::new([]),
             grants: Grants::Unrestricted,
+            plan: None,
             metadata: BTreeMap::new(),
         };
         Self { client: Some(client), ..Self::anonymous() }

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::PathPattern;
 use crate::credential::Extractor;
+use crate::limit::Policies;
 use crate::policy::Policy;
 use crate::upstream::Upstream;
 
@@ -79,6 +80,24 @@ pub struct Rule {
     pub methods: Box<[Method]>,
     /// Who may.
     pub policy: Policy,
+    /// How much.
+    pub limits: RuleLimits,
+}
+
+/// The limits of a rule, beside those of the caller.
+#[derive(Debug, Clone)]
+pub struct RuleLimits {
+    /// Those that hold here.
+    pub policies: Policies,
+    /// What a request takes out of each limit that concerns it.
+    pub cost: u32,
+}
+
+impl Default for RuleLimits {
+    /// None, and each request counts as one.
+    fn default() -> Self {
+        Self { policies: Box::default(), cost: 1 }
+    }
 }
 
 /// An override below an endpoint: `VERB /exact/path`.

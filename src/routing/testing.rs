@@ -51,7 +51,7 @@ pub(crate) fn route(text: &str) -> Route {
 pub(crate) fn rule(policy: Policy) -> Rule {
     let methods =
         [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
-    Rule { place: place(), methods: methods.into(), policy }
+    Rule { place: place(), methods: methods.into(), policy, limits: Default::default() }
 }
 
 /// A policy without any condition.

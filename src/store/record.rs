@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::client::{Client, ClientId, Environment, Grants, KeyType};
+use crate::client::{Client, ClientId, Environment, Grants, KeyType, Plan};
 use crate::credential::KeyDigest;
 use crate::keys::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyTerms, SecretRecord, Timestamp};
 
@@ -84,6 +84,8 @@ pub struct NewKey {
     pub networks: Vec<IpNet>,
     /// From which web pages.
     pub origins: Vec<Box<str>>,
+    /// The plan whose limits hold for it.
+    pub plan: Option<Plan>,
     /// Who made it.
     pub created_by: String,
     /// The key itself, where its operator wants to see it again.
@@ -134,6 +136,8 @@ pub struct KeyRow {
     pub networks: Vec<IpNet>,
     /// From which web pages.
     pub origins: Vec<Box<str>>,
+    /// The plan whose limits hold for it.
+    pub plan: Option<Plan>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Who made it.
@@ -224,6 +228,7 @@ impl KeyDetail {
             grants: key.grants.clone(),
             networks: key.networks.clone().into(),
             origins: key.origins.clone().into(),
+            plan: key.plan.clone(),
             origin: key.origin,
         };
         let secrets = self.secrets.iter().map(|secret| SecretRecord {

@@ -99,6 +99,17 @@ pub const METRICS: &[Declaration] = &[
         "Requests whose key stood in a place that is deprecated.",
     ),
     counter("keygate_limit_hits_total", &["limit"], "Times that a limit of size, count or time took effect."),
+    counter("keygate_rate_limits_total", &["policy", "outcome"], "Times that a limit on requests was asked."),
+    gauge(
+        "keygate_rate_limit_subjects",
+        &["policy"],
+        "Callers, or whatever a limit tells apart, that are counted now.",
+    ),
+    counter(
+        "keygate_rate_limit_evictions_total",
+        &["policy"],
+        "Callers whose count was given up because there were too many.",
+    ),
     // Connections.
     gauge("keygate_connections", &["listener"], "Connections that are open."),
     counter("keygate_connections_total", &["listener"], "Connections that were accepted."),
@@ -206,6 +217,8 @@ struct Facts {
     webhook_waiting: Option<u64>,
     admin_sessions: u64,
     endpoints: u64,
+    /// By policy: subjects that are counted, and those that were given up.
+    rate_limits: Vec<(String, u64, u64)>,
     certificates: Vec<(String, i64)>,
     servers: Vec<(String, String)>,
     unhealthy: BTreeMap<(String, String), u64>,
@@ -308,6 +321,11 @@ impl Metrics {
         });
     }
 
+    /// How many subjects each limit counts now, and how many were given up since the start; replaces what was said before.
+    pub fn set_rate_limits(&self, limits: Vec<(String, u64, u64)>) {
+        self.facts(|facts| facts.rate_limits = limits);
+    }
+
     /// The certificates that are served and their last valid second since 1970; those not named are forgotten, so that
     /// nobody is woken for a certificate that has been taken out of service.
     pub fn set_certificates<'a>(&self, not_after: impl IntoIterator<Item = (&'a str, i64)>) {
@@ -382,6 +400,11 @@ impl WorkerMetrics {
     /// A limit of size, count or time took effect; a name from a fixed list such as `head_bytes`.
     pub fn limit_hit(&self, limit: &'static str) {
         self.0.count_one(Series::LimitHit, (Space::Word, limit));
+    }
+
+    /// A limit on requests was asked: `admitted`, `refused`, or `shadow` if it would have refused.
+    pub fn rate_limit(&self, policy: &str, outcome: &'static str) {
+        self.0.count(Series::RateLimit, (Space::RateLimit, policy), (Space::Word, outcome));
     }
 
     /// A request was malformed at the level of HTTP framing; the stable code.

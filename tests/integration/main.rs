@@ -28,6 +28,7 @@ mod metrics;
 mod overload;
 mod paths;
 mod quickstart;
+mod rate_limits;
 mod reload;
 mod rules;
 mod secrets;

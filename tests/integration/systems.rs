@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::support::gateway::keygate;
-use super::support::{Gateway, Origin, Report, get, keys, request};
+use super::support::{Caller, Gateway, Origin, Report, Response, get, keys, request};
 
 fn example(system: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/examples").join(system).join("gateway.yaml");
@@ -95,6 +95,71 @@ fn maalbar_keys_stand_in_x_api_key_and_stay_within_their_customer() {
     assert!(!origin.raw_text().contains("mb_live_"), "the key ends at the gateway");
     let refusal = get(gateway.address(), "/v1/customer", &[]).json();
     assert!(refusal["error"]["code"].is_string() && refusal["error"]["message"].is_string(), "{refusal}");
+}
+
+/// How many of so many requests pass, and the answer to the last.
+fn spend(address: SocketAddr, method: &str, target: &str, key: (&str, &str), times: usize) -> (usize, Response) {
+    let mut caller = Caller::connect(address);
+    let mut ask = || caller.call(method, target, &[key], b"");
+    let passed = (1..times).filter(|_| ask().status == 200).count();
+    let last = ask();
+    (passed + usize::from(last.status == 200), last)
+}
+
+#[test]
+fn maalbar_takes_a_hundred_requests_a_minute_from_each_address() {
+    let origin = Origin::start();
+    let gateway = start("maalbar", &origin);
+    let (passed, last) = spend(gateway.address(), "GET", "/v1/customer", NORDIC, 103);
+    let mut report = Report::new();
+    report.equal("of a hundred and three", passed, 100);
+    report.equal("the last", (last.status, last.code()), (429, "rate_limit_exceeded".to_owned()));
+    report.holds("told", &last.head, last.json()["error"]["message"].is_string());
+    for (name, expected) in [("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "0")] {
+        report.equal(name, last.header(name), Some(expected));
+    }
+    let number = |name: &str| last.header(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    report.holds("seconds", &last.head, (1..=60).contains(&number("retry-after")));
+    report.holds("a moment", &last.head, number("x-ratelimit-reset") > 1_700_000_000);
+    // Another customer at the same address has nothing left either, and neither has whoever shows no key.
+    let other = ("X-Api-Key", "mb_live_ExampleHarbourBuild01");
+    report.equal("another key", get(gateway.address(), "/v1/customer", &[other]).status, 429);
+    report.equal("no key", get(gateway.address(), "/v1/customer", &[]).status, 429);
+}
+
+#[test]
+fn codeqr_takes_sixty_requests_a_minute_for_each_key_and_more_by_plan() {
+    let origin = Origin::start();
+    let gateway = start("codeqr", &origin);
+    let bearer = |key: &'static str| ("Authorization", key);
+    let all = bearer("Bearer codeqr_ExampleAllPermissions01");
+    let mut report = Report::new();
+    let (passed, last) = spend(gateway.address(), "GET", "/links", all, 62);
+    report.equal("a key", (passed, last.code()), (60, "rate_limit_exceeded".to_owned()));
+    let read = bearer("Bearer codeqr_ExampleReadOnly00000001");
+    report.equal("another of the same person", spend(gateway.address(), "GET", "/links", read, 59).0, 59);
+    let analytics = get(gateway.address(), "/analytics", &[read]);
+    report.equal("analytics take from both", analytics.header("x-ratelimit-remaining"), Some("0"));
+    let machine = bearer("Bearer codeqr_ExampleMachineUser00001");
+    report.equal("by its plan", spend(gateway.address(), "GET", "/tags", machine, 100).0, 100);
+    let told = get(gateway.address(), "/tags", &[machine]);
+    report.equal("told", told.header("x-ratelimit-limit"), Some("600"));
+}
+
+#[test]
+fn mia_platform_has_a_rate_for_each_endpoint_and_each_route() {
+    let origin = Origin::start();
+    let gateway = start("mia-platform", &origin);
+    let key = ("client-key", "example-key-of-the-warehouse");
+    let began = std::time::Instant::now();
+    let (endpoint, _) = spend(gateway.address(), "GET", "/orders", key, 60);
+    let (route, _) = spend(gateway.address(), "DELETE", "/orders/7", key, 10);
+    let (other, _) = spend(gateway.address(), "GET", "/status", key, 60);
+    if began.elapsed() < std::time::Duration::from_secs(1) {
+        assert_eq!((endpoint, route, other), (50, 5, 60));
+    } else {
+        assert!(endpoint >= 50 && route >= 5 && other == 60, "a slow machine: {endpoint} {route} {other}");
+    }
 }
 
 const BILLABEAR: &str = "Bearer 0123456789abcdef0123456789abcdef0123456789abcdef";

@@ -108,11 +108,13 @@ fn upstream_faults() -> Vec<ForwardError> {
     faults
 }
 
-/// The words that only answers use: where the exact code says more than a caller is told.
-const TOLD_ONLY: [(&str, &str); 4] = [
+/// The words that only answers use: where the exact code says more than a caller is told, or no rule and no upstream is asked.
+const TOLD_ONLY: [(&str, &str); 6] = [
     ("credential_rejected", "src/gateway/response.rs"),
     ("upstream_unreachable", "src/gateway/response.rs"),
     ("upstream_timeout", "src/gateway/response.rs"),
+    ("rate_limit_exceeded", "src/gateway/response.rs"),
+    ("plan_unknown", "src/gateway/limiting.rs"),
     ("internal_error", "src/server/handler.rs"),
 ];
 
@@ -228,6 +230,8 @@ fn refusals_have_the_statuses_of_the_table() {
         "400 identity_malformed",
         "500 internal_error",
         "503 keys_not_loaded",
+        "503 plan_unknown",
+        "429 rate_limit_exceeded",
         "403 read_only_key",
         "429 too_many_failures",
         "504 upstream_timeout",

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::key::Source;
 use super::{Permissions, Warning, each, nullable, time, word};
-use crate::client::{self, ClientId, ClientType, Grants, Group, OwnerKind, Tenant};
+use crate::client::{self, ClientId, ClientType, Grants, Group, OwnerKind, Plan, Tenant};
 use crate::management::{self, ClientChoice, Fault};
 use crate::store::ClientRow;
 
@@ -35,6 +35,8 @@ pub(in crate::admin) struct Client {
     pub groups: Vec<String>,
     /// What it may do.
     pub permissions: Permissions,
+    /// The plan whose limits hold for its keys, those with a plan of their own excepted.
+    pub plan: Option<String>,
     /// Notes for people.
     pub metadata: BTreeMap<String, String>,
     /// How many keys it has, revoked ones excepted.
@@ -117,6 +119,7 @@ impl Client {
             disabled_at: row.disabled.as_ref().map(|disabled| time(disabled.at)),
             groups: client.groups.iter().map(ToString::to_string).collect(),
             permissions: Permissions::of(&client.grants),
+            plan: client.plan.as_ref().map(ToString::to_string),
             metadata: client.metadata.clone(),
             keys: row.keys.unwrap_or(0),
             source: row.origin.into(),
@@ -159,6 +162,8 @@ pub(in crate::admin) struct CreateClient {
     pub groups: Option<Vec<String>>,
     /// What it may do. Default: all that its type may.
     pub permissions: Option<Permissions>,
+    /// The plan whose limits hold for its keys, by its name in the configuration. Default: the default plan.
+    pub plan: Option<String>,
     /// Notes for people.
     pub metadata: Option<BTreeMap<String, String>>,
 }
@@ -174,6 +179,7 @@ impl CreateClient {
         let grants = self
             .permissions
             .map_or(Grants::Unrestricted, |permissions| permissions.read(&pointer("permissions"), faults));
+        let plan = self.plan.and_then(|text| word(&text, &pointer("plan"), faults, Plan::parse));
         Some(management::CreateClient {
             id: id?,
             name: self.name,
@@ -182,6 +188,7 @@ impl CreateClient {
             owner,
             groups,
             grants,
+            plan,
             metadata: self.metadata.unwrap_or_default(),
         })
     }
@@ -229,6 +236,10 @@ pub(in crate::admin) struct EditClient {
     pub groups: Option<Vec<String>>,
     /// What it may do.
     pub permissions: Option<Permissions>,
+    /// The plan whose limits hold for its keys, by its name in the configuration.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    pub plan: Option<Option<String>>,
     /// Notes for people; those that were there are replaced.
     pub metadata: Option<BTreeMap<String, String>>,
 }
@@ -242,6 +253,7 @@ impl EditClient {
             owner: self.owner.map(|owner| owner.map(|owner| owner.read("/owner", faults))),
             groups: self.groups.map(|list| each(&list, "/groups", faults, Group::parse)),
             grants: self.permissions.map(|permissions| permissions.read("/permissions", faults)),
+            plan: self.plan.map(|text| text.and_then(|text| word(&text, "/plan", faults, Plan::parse))),
             metadata: self.metadata,
         }
     }

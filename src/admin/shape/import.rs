@@ -6,7 +6,7 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::key::{KeyKind, environment, grants, moment};
+use super::key::{KeyKind, environment, grants, moment, plan};
 use super::{Permissions, Preset, each, word};
 use crate::client::{ClientId, ClientType, Grants, Group, Tenant, parse_network, parse_origin};
 use crate::credential::{KeyDigest, Secret};
@@ -83,6 +83,9 @@ pub(crate) struct ImportRow {
     /// Web pages it may be used from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origins: Option<Vec<String>>,
+    /// The plan whose limits hold for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
 }
 
 impl ImportRow {
@@ -98,6 +101,7 @@ impl ImportRow {
         let grants = grants(self.permissions.as_ref(), &mut faults);
         let networks = each(&self.networks.unwrap_or_default(), "/networks", &mut faults, parse_network);
         let origins = each(&self.origins.unwrap_or_default(), "/origins", &mut faults, parse_origin);
+        let plan = plan(self.plan.as_deref(), "/plan", &mut faults);
         let client_id = word(&self.client, "/client", &mut faults, ClientId::parse);
         let client_type =
             self.client_type.as_deref().and_then(|text| word(text, "/client_type", &mut faults, ClientType::parse));
@@ -116,6 +120,7 @@ impl ImportRow {
                 owner: None,
                 groups,
                 grants: client_grants,
+                plan: None,
                 metadata: BTreeMap::new(),
             })),
         });
@@ -134,6 +139,7 @@ impl ImportRow {
                 grants,
                 networks,
                 origins,
+                plan,
                 secret,
             }),
             _ => Err(RefusedLine { line, faults }),
@@ -208,7 +214,7 @@ struct Column {
 }
 
 /// Every column there can be.
-const COLUMNS: [Column; 21] = [
+const COLUMNS: [Column; 22] = [
     Column { name: "line", set: |row, cell| number(cell).map(|line| row.line = Some(line)) },
     Column { name: "id", set: |row, cell| text(&mut row.id, cell) },
     Column {
@@ -245,6 +251,7 @@ const COLUMNS: [Column; 21] = [
             Ok(())
         },
     },
+    Column { name: "plan", set: |row, cell| text(&mut row.plan, cell) },
     Column { name: "environment", set: |row, cell| text(&mut row.environment, cell) },
     Column {
         name: "active",

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::client::ClientReference;
 use super::{DailyUsage, Permissions, Warning, each, nullable, time, word};
-use crate::client::{Environment, Grants, KeyType, parse_network, parse_origin};
+use crate::client::{Environment, Grants, KeyType, Plan, parse_network, parse_origin};
 use crate::credential::Secret;
 use crate::keys::{KeyOrigin, Timestamp};
 use crate::management::{self, Fault};
@@ -54,6 +54,8 @@ pub(in crate::admin) struct Key {
     pub networks: Vec<String>,
     /// Web pages it may be used from; any if empty.
     pub origins: Vec<String>,
+    /// The plan whose limits hold for it; that of its client if null.
+    pub plan: Option<String>,
     /// What may be shown of the key: its prefix and its last four characters.
     #[schema(example = "mb_live_…a1B2")]
     pub masked: String,
@@ -279,6 +281,7 @@ impl Key {
             permissions: Permissions::of(&key.grants),
             networks: key.networks.iter().map(ToString::to_string).collect(),
             origins: key.origins.iter().map(ToString::to_string).collect(),
+            plan: key.plan.as_ref().map(ToString::to_string),
             masked: detail.current().map_or_else(|| "…".to_owned(), |secret| secret.mask.clone()),
             source: key.origin.into(),
             created_at: time(key.created_at),
@@ -371,6 +374,8 @@ pub(in crate::admin) struct CreateKey {
     /// Web pages it may be used from, such as `https://shop.example`; publishable keys only. Default: any.
     #[schema(max_items = 100)]
     pub origins: Option<Vec<String>>,
+    /// The plan whose limits hold for it, by its name in the configuration. Default: that of its client.
+    pub plan: Option<String>,
     /// The key itself, if it is not to be made at random: visible ASCII without blanks.
     #[schema(min_length = 1, max_length = 512)]
     pub secret: Option<String>,
@@ -384,6 +389,7 @@ impl CreateKey {
         let grants = grants(self.permissions.as_ref(), faults);
         let networks = each(&self.networks.unwrap_or_default(), "/networks", faults, parse_network);
         let origins = each(&self.origins.unwrap_or_default(), "/origins", faults, parse_origin);
+        let plan = plan(self.plan.as_deref(), "/plan", faults);
         let client = self.client.read("/client", faults)?;
         Some(management::CreateKey {
             name: self.name,
@@ -397,9 +403,14 @@ impl CreateKey {
             grants,
             networks,
             origins,
+            plan,
             secret: self.secret.map(|text| Secret::owned(text.into_bytes())),
         })
     }
+}
+
+pub(super) fn plan(text: Option<&str>, pointer: &str, faults: &mut Vec<Fault>) -> Option<Plan> {
+    text.and_then(|text| word(text, pointer, faults, Plan::parse))
 }
 
 pub(super) fn environment(text: Option<&str>, faults: &mut Vec<Fault>) -> Option<Environment> {
@@ -467,6 +478,10 @@ pub(in crate::admin) struct EditKey {
     /// Web pages it may be used from; any if empty.
     #[schema(max_items = 100)]
     pub origins: Option<Vec<String>>,
+    /// The plan whose limits hold for it, by its name in the configuration.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    pub plan: Option<Option<String>>,
 }
 
 impl EditKey {
@@ -480,6 +495,7 @@ impl EditKey {
             grants: self.permissions.map(|permissions| permissions.read("/permissions", faults)),
             networks: self.networks.map(|list| each(&list, "/networks", faults, parse_network)),
             origins: self.origins.map(|list| each(&list, "/origins", faults, parse_origin)),
+            plan: self.plan.map(|text| plan(text.as_deref(), "/plan", faults)),
         }
     }
 }

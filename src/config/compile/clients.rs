@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Compiler;
-use crate::client::{Client, Grants, KeyType, Owner, OwnerKind, Permission};
+use crate::client::{Client, Grants, KeyType, Owner, OwnerKind, Permission, Plan};
 use crate::config::demo;
 use crate::config::document::{ClientShape, GrantsShape, KeyShape, OwnerShape};
 use crate::config::problem::Report;
@@ -21,6 +21,8 @@ pub(crate) struct KeySet {
     /// Where each record was written.
     places: Vec<Position>,
     clients: HashMap<Box<str>, (Arc<Client>, Position)>,
+    /// The plans that are carried, and where each was met first.
+    plans: HashMap<Plan, Position>,
     /// Expired keys that were warned of, so that a million of them makes one report readable.
     expired: usize,
 }
@@ -50,6 +52,20 @@ impl KeySet {
     /// Whether no client and no key was given.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty() && self.records.is_empty()
+    }
+
+    /// The plans that are carried, and where each was met first.
+    pub fn plans(&self) -> &HashMap<Plan, Position> {
+        &self.plans
+    }
+
+    /// Notes a plan that a key or a client carries.
+    pub fn note_plan(&mut self, plan: Option<&Plan>, at: Position) {
+        if let Some(plan) = plan
+            && !self.plans.contains_key(plan)
+        {
+            self.plans.insert(plan.clone(), at);
+        }
     }
 
     /// A client that was added before.
@@ -92,6 +108,10 @@ impl KeySet {
             return;
         }
         let client = self.put_client(client, shape.id.at);
+        let keys = shape.keys.iter().flatten().filter_map(|key| key.0.plan.as_ref());
+        for plan in shape.plan.iter().chain(keys) {
+            self.note_plan(Some(&plan.value), plan.at);
+        }
         for key in shape.keys.iter().flatten() {
             if let Some(record) = key_record(&key.0, &client, compiler) {
                 self.put(record, key.0.id.at, compiler);
@@ -240,6 +260,7 @@ fn client(shape: &ClientShape, compiler: &mut Compiler<'_>) -> Client {
         active: shape.active.unwrap_or(true),
         groups: shape.groups.iter().flatten().cloned().collect(),
         grants: grants(shape.permissions.as_ref()),
+        plan: shape.plan.as_ref().map(|plan| plan.value.clone()),
         metadata: shape
             .metadata
             .iter()
@@ -303,6 +324,7 @@ fn key_record(shape: &KeyShape, client: &Arc<Client>, compiler: &mut Compiler<'_
         grants: own,
         networks: shape.networks.iter().flatten().map(|network| network.0).collect(),
         origins: origins.into(),
+        plan: shape.plan.as_ref().map(|plan| plan.value.clone()),
         origin: KeyOrigin::File,
     };
     let key = ApiKey {

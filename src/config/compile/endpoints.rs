@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use super::credentials::{Extraction, Names};
+use super::limits::LimitSet;
 use super::rules::{Defaults, Written};
 use super::upstreams::Upstreams;
 use super::{Compiler, error_style};
@@ -14,7 +15,8 @@ use crate::config::problem::{did_you_mean, mask, quote};
 use crate::config::read::{AnyOr, At, FromText as _, NoneOr, ORDINARY_METHODS, Verb};
 use crate::config::settings::ListenerSettings;
 use crate::config::tree::Position;
-use crate::routing::{Cors, Endpoint, ErrorStyle, PathAdmissions, PathPattern, PrefixSwap, Route, Rule};
+use crate::limit::Limits;
+use crate::routing::{Cors, Endpoint, ErrorStyle, PathAdmissions, PathPattern, PrefixSwap, Route, Rule, RuleLimits};
 use crate::upstream::Upstream;
 
 /// What endpoints refer to.
@@ -26,6 +28,8 @@ pub(crate) struct Context<'c> {
     pub identity: &'c Names,
     pub errors: ErrorStyle,
     pub max_body: Option<u64>,
+    pub limits: &'c Limits,
+    pub limit_set: &'c LimitSet,
 }
 
 impl Compiler<'_> {
@@ -64,10 +68,18 @@ impl Compiler<'_> {
         let methods = self.methods(shape, &written);
         let is_together = pattern.as_ref().is_some_and(|pattern| self.check_together(&written, pattern, false));
         self.warn_of_idle(shape, &written, context);
+        let name = &shape.name.value;
+        let none = RuleLimits::default();
+        let own = (shape.rate_limits.as_ref(), shape.cost.as_ref());
+        let limits = self.rule_limits(own.0, own.1, name, None, &none, context.limits, context.limit_set);
         let mut routes = Vec::new();
         for route in shape.routes.iter().flatten() {
             let Some(pattern) = &pattern else { break };
-            routes.extend(self.route(route, shape, pattern, &written, is_together, &methods, defaults));
+            let own = (route.rate_limits.as_ref(), route.cost.as_ref());
+            let text = Some(route.r#match.value.trim());
+            let limits = self.rule_limits(own.0, own.1, name, text, &limits, context.limits, context.limit_set);
+            let made = self.route(route, shape, pattern, &written, is_together, &methods, defaults);
+            routes.extend(made.map(|made| Route { rule: Rule { limits, ..made.rule }, ..made }));
         }
         let prefix_swap = shape
             .rewrite
@@ -97,7 +109,7 @@ impl Compiler<'_> {
             hosts,
             pattern: pattern?,
             listeners,
-            base: Rule { place, methods: methods.into(), policy: written.policy(defaults) },
+            base: Rule { place, methods: methods.into(), policy: written.policy(defaults), limits },
             routes: routes.into(),
             admits: PathAdmissions {
                 encoded_slash: admits(ConstructWord::EncodedSlash),
@@ -308,7 +320,12 @@ impl Compiler<'_> {
             text: shape.r#match.value.as_str().into(),
             method,
             pattern,
-            rule: Rule { place: self.place(at), methods: admitted.into(), policy: rules.policy(defaults) },
+            rule: Rule {
+                place: self.place(at),
+                methods: admitted.into(),
+                policy: rules.policy(defaults),
+                limits: RuleLimits::default(),
+            },
         })
     }
 

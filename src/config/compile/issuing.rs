@@ -19,7 +19,7 @@ use crate::config::problem::quote;
 use crate::config::read::At;
 use crate::keys::KeyPolicy;
 use crate::policy::{PermissionRule, Policy};
-use crate::routing::{Endpoint, ErrorStyle, PathAdmissions, PathPattern, Route, Rule};
+use crate::routing::{Endpoint, ErrorStyle, PathAdmissions, PathPattern, Route, Rule, RuleLimits};
 use crate::snapshot::SelfService;
 use crate::upstream::{Upstream, UpstreamKind};
 
@@ -50,6 +50,21 @@ impl Compiler<'_> {
             return None;
         }
         let resolved = self.files.resolve(path);
+        let directory = resolved.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+            self.report.error(written.at, format!("the directory `{}` does not exist", directory.display()));
+        }
+        Some(resolved)
+    }
+
+    /// Where counts of days and months are kept: where it is said, or beside the store.
+    pub fn rate_limit_file(&mut self, document: &Document, store: Option<&std::path::Path>) -> Option<PathBuf> {
+        let Some(written) = &document.rate_limit_file else {
+            let mut beside = store?.as_os_str().to_owned();
+            beside.push(".limits");
+            return Some(beside.into());
+        };
+        let resolved = self.files.resolve(&written.value);
         let directory = resolved.parent().filter(|parent| !parent.as_os_str().is_empty());
         if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
             self.report.error(written.at, format!("the directory `{}` does not exist", directory.display()));
@@ -268,6 +283,7 @@ impl Compiler<'_> {
                 allow_backoffice: None,
                 require_permissions: false,
             },
+            limits: RuleLimits::default(),
         };
         let mut routes = Vec::new();
         for (word, action) in [(SelfServiceWord::Rotate, "rotate"), (SelfServiceWord::Revoke, "revoke")] {

@@ -18,7 +18,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use super::Compiler;
 use super::clients::{KeySet, explain_digest};
 use crate::client::{
-    Client, ClientId, ClientType, Environment, Grants, Group, InvalidPermission, KeyType, Permission, Tenant,
+    Client, ClientId, ClientType, Environment, Grants, Group, InvalidPermission, KeyType, Permission, Plan, Tenant,
     parse_origin,
 };
 use crate::config::problem::mask;
@@ -62,6 +62,10 @@ struct Line<'l> {
     client_permissions: Option<LineGrants<'l>>,
     #[serde(default, deserialize_with = "present")]
     environment: Option<Text<'l>>,
+    #[serde(default, deserialize_with = "present")]
+    plan: Option<Text<'l>>,
+    #[serde(default, deserialize_with = "present")]
+    client_plan: Option<Text<'l>>,
     #[serde(default, deserialize_with = "present")]
     r#type: Option<Text<'l>>,
     #[serde(default, deserialize_with = "present")]
@@ -138,6 +142,7 @@ struct Shared {
     terms: SharedTerms,
     permissions: HashMap<Box<str>, Permission>,
     environments: HashMap<Box<str>, Environment>,
+    plans: HashMap<Box<str>, Plan>,
 }
 
 impl Shared {
@@ -160,6 +165,15 @@ impl Shared {
             permissions.push(permission);
         }
         Ok(Grants::listed(permissions))
+    }
+
+    fn plan(&mut self, text: &str) -> Result<Plan, String> {
+        if let Some(known) = self.plans.get(text) {
+            return Ok(known.clone());
+        }
+        let plan = Plan::parse(text).map_err(|why| why.to_string())?;
+        self.plans.insert(text.into(), plan.clone());
+        Ok(plan)
     }
 
     fn environment(&mut self, text: &str) -> Result<Environment, String> {
@@ -274,6 +288,9 @@ fn record(
         .map(|text| shared.environment(&text.0))
         .transpose()
         .map_err(|why| plain("environment", why))?;
+    let plan = line.plan.as_ref().map(|text| shared.plan(&text.0)).transpose().map_err(|why| plain("plan", why))?;
+    keys.note_plan(plan.as_ref(), at);
+    keys.note_plan(client.plan.as_ref(), at);
     let secrets = secrets(line, moment("valid_until", &line.valid_until)?)?;
     let active = line.active.unwrap_or(true);
     if secrets.is_empty() && active {
@@ -287,6 +304,7 @@ fn record(
         grants: shared.grants(line.permissions.as_ref()).map_err(|why| plain("permissions", why.to_string()))?,
         networks: networks.into(),
         origins: origins.into(),
+        plan,
         origin: KeyOrigin::File,
     };
     let name = line.name.as_ref().map_or(id.as_str(), |text| &*text.0).into();
@@ -337,6 +355,7 @@ fn new_client(line: &Line<'_>, grants: Grants) -> Result<Client, Bad> {
             .map(|text| word("groups", Group::parse(&text.0)))
             .collect::<Result<_, _>>()?,
         grants,
+        plan: line.client_plan.as_ref().map(|text| word("client_plan", Plan::parse(&text.0))).transpose()?,
         metadata: Default::default(),
     })
 }
@@ -351,6 +370,7 @@ fn disagreement(line: &Line<'_>, client: &Client, grants: &Grants) -> Option<&'s
         ("client_name", *name != *client.name),
         ("client_active", line.client_active.unwrap_or(true) != client.active),
         ("client_permissions", *grants != client.grants),
+        ("client_plan", line.client_plan.as_ref().map(|text| &*text.0) != client.plan.as_ref().map(Plan::as_str)),
         ("groups", !groups.eq(client.groups.iter().map(Group::as_str))),
     ];
     differs.into_iter().find(|(_, differs)| *differs).map(|(field, _)| field)

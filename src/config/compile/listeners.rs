@@ -113,6 +113,7 @@ impl Compiler<'_> {
             }
             None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         };
+        let store = self.store(document.keys.as_ref());
         Settings {
             listeners,
             admin: admin.map(|(address, _)| AdminSettings {
@@ -126,7 +127,8 @@ impl Compiler<'_> {
             timeouts: timeouts(document),
             log: log(document),
             access_log: self.access_log(document),
-            store: self.store(document.keys.as_ref()),
+            rate_limit_file: self.rate_limit_file(document, store.as_deref()),
+            store,
         }
     }
 

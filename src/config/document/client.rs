@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::client::{ClientId, ClientType, Environment, Group, KeyType, Permission, Tenant};
-use crate::config::document::NO_RATE_LIMITS;
+use crate::client::{ClientId, ClientType, Environment, Group, KeyType, Permission, Plan, Tenant};
+use crate::config::document::PLAN;
 use crate::config::problem::Report;
 use crate::config::read::{At, Map, Moment, Network, Shape, shape, unexpected, words};
 use crate::config::tree::{Kind, Node};
@@ -39,6 +39,8 @@ shape! {
         /// What it may do: a list, `all` or `read_only`. Default: `all`, unless `require_permissions` is set. An empty list
         /// means nothing.
         permissions: Option<GrantsShape>,
+        /// The plan whose limits hold for its keys, those with a plan of their own excepted. Default: `default_plan`.
+        plan: Option<At<Plan>>,
         /// Notes for people; nothing reads them.
         metadata: Option<Map<String>>,
         /// Its keys.
@@ -46,8 +48,9 @@ shape! {
     }
     gone {
         "type" => "write `client_type`",
-        "limits" => NO_RATE_LIMITS,
-        "rate_limit" => NO_RATE_LIMITS,
+        "limits" => PLAN,
+        "rate_limit" => PLAN,
+        "rate_limits" => PLAN,
         "scopes" => "write `permissions`",
     }
 }
@@ -88,6 +91,8 @@ shape! {
         networks: Option<Vec<Network>>,
         /// Web pages it may be used from, such as `https://shop.example`. Default: any.
         origins: Option<Vec<At<String>>>,
+        /// The plan whose limits hold for it. Default: that of the client.
+        plan: Option<At<Plan>>,
         /// The digest of the key: `blake3:`, `blake3-keyed:` or `sha256:` and 64 hex digits. `keygate hash` makes one.
         digest: Option<At<String>>,
         /// Several digests, while one key replaces another.
@@ -99,8 +104,9 @@ shape! {
         "value" => "a configuration never holds a key; run `keygate hash` and write what it prints as `digest`",
         "token" => "a configuration never holds a key; run `keygate hash` and write what it prints as `digest`",
         "hash" => "write `digest`",
-        "limits" => NO_RATE_LIMITS,
-        "rate_limit" => NO_RATE_LIMITS,
+        "limits" => PLAN,
+        "rate_limit" => PLAN,
+        "rate_limits" => PLAN,
         "scopes" => "write `permissions`",
         "expires" => "write `expires_at`",
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::client::{ClientType, Permission};
-use crate::config::document::{CredentialShape, KeyTypeWord, NO_RATE_LIMITS};
+use crate::config::document::{CredentialShape, KeyTypeWord, LimitShape, RATE_LIMITS};
 use crate::config::problem::Report;
 use crate::config::read::{
     AnyOr, At, ByteSize, ExpressionText, FromText as _, Header, Network, NoneOr, Shape, Span, Verb, refuse_twice,
@@ -89,6 +89,11 @@ shape! {
         upgrades: Option<Vec<At<String>>>,
         /// Answer browsers that ask from pages of other origins. Default: no.
         cors: Option<CorsShape>,
+        /// Limits that hold here beside those of the caller's plan and those written `everywhere: true`: names of limits, or
+        /// limits, which are for the endpoint unless they say otherwise. Default: none.
+        rate_limits: Option<At<NoneOr<Vec<LimitShape>>>>,
+        /// What a request takes out of each limit that counts requests. `0`: nothing. Default: `1`.
+        cost: Option<At<u32>>,
         /// The size of a request's body, or `none`. Default: `limits.body`.
         max_body: Option<NoneOr<ByteSize>>,
         /// How long to wait for the head of a response. Default: that of the upstream.
@@ -103,8 +108,8 @@ shape! {
         routes: Option<Vec<RouteShape>>,
     }
     gone {
-        "limits" => NO_RATE_LIMITS,
-        "rate_limit" => NO_RATE_LIMITS,
+        "limits" => RATE_LIMITS,
+        "rate_limit" => RATE_LIMITS,
         "strip_prefix" => STRIP_PREFIX,
         "base_path" => "write `path`",
         "acl" => "write `allow`",
@@ -148,12 +153,17 @@ shape! {
         allow: Option<At<ExpressionText>>,
         /// As for the endpoint.
         allow_backoffice: Option<At<ExpressionText>>,
+        /// Limits that hold here in place of the endpoint's, or `none`. Those that are written here are for the route unless
+        /// they say otherwise.
+        rate_limits: Option<At<NoneOr<Vec<LimitShape>>>>,
+        /// As for the endpoint.
+        cost: Option<At<u32>>,
         /// What it is for; nothing reads it.
         description: Option<String>,
     }
     gone {
-        "limits" => NO_RATE_LIMITS,
-        "rate_limit" => NO_RATE_LIMITS,
+        "limits" => RATE_LIMITS,
+        "rate_limit" => RATE_LIMITS,
         "path" => "write method and path as `match: GET /path`",
         "method" => "write method and path as `match: GET /path`",
         "acl" => "write `allow`",

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{Shape, unexpected};
-use crate::client::{ClientId, ClientType, Environment, Group, InvalidWord, Permission, Tenant, parse_network};
+use crate::client::{ClientId, ClientType, Environment, Group, InvalidWord, Permission, Plan, Tenant, parse_network};
 use crate::config::problem::{Report, did_you_mean, mask, quote};
 use crate::config::tree::{Kind, Node};
 use crate::keys::{InvalidTimestamp, KeyId, Timestamp};
@@ -110,6 +110,7 @@ word_from_text! {
     Tenant => "a tenant";
     Environment => "an environment";
     Group => "a group";
+    Plan => "a plan";
     KeyId => "a key id";
 }
 
@@ -119,6 +120,7 @@ text_schema! {
     Tenant => "tenant", "Visible ASCII characters without blanks and commas.", "acme";
     Environment => "environment", "Visible ASCII characters without blanks and commas.", "live";
     Group => "group", "Visible ASCII characters without blanks and commas.", "admin";
+    Plan => "plan", "Visible ASCII characters without blanks and commas.", "free";
     KeyId => "key id", "Visible ASCII characters without blanks and commas.", "key_1";
     Permission => "permission", "`resource.operation` or `resource:operation`; `*` for any.", "orders.read";
     Header => "header name", "The name of a header, in any case.", "x-api-key";

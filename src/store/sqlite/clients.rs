@@ -7,15 +7,15 @@ use rusqlite::{OptionalExtension as _, Row, ToSql, params};
 use super::super::{Change, ClientFilter, ClientRow, Disabled, NewClient, Page, StoreError};
 use super::column::{self, odd};
 use super::{Reader, Writer};
-use crate::client::{Client, ClientId, ClientType, Tenant};
+use crate::client::{Client, ClientId, ClientType, Plan, Tenant};
 use crate::keys::{KeyOrigin, Timestamp};
 
 /// The columns of [`read`], in its order.
 pub(super) const COLUMNS: &str = "c.number, c.id, c.origin, c.name, c.client_type, c.tenant, c.owner_kind, c.owner_id, \
-    c.active, c.disabled_at, c.disabled_reason, c.groups, c.permissions, c.metadata, c.created_at, c.updated_at, c.version";
+    c.active, c.disabled_at, c.disabled_reason, c.groups, c.permissions, c.metadata, c.created_at, c.updated_at, c.version, c.plan";
 
 /// How many columns that are.
-pub(super) const WIDTH: usize = 17;
+pub(super) const WIDTH: usize = 18;
 
 /// Reads a client from a row, beginning at a column.
 pub(super) fn read(row: &Row<'_>, at: usize) -> Result<ClientRow, StoreError> {
@@ -32,6 +32,7 @@ pub(super) fn read(row: &Row<'_>, at: usize) -> Result<ClientRow, StoreError> {
         active,
         groups: column::groups(text(11)?.as_deref())?,
         grants: column::grants(text(12)?.as_deref())?,
+        plan: column::plan(text(17)?.as_deref())?,
         metadata: column::metadata(text(13)?.as_deref())?,
     };
     Ok(ClientRow {
@@ -156,6 +157,18 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    /// The plans that clients and keys of the store carry, revoked keys excepted.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn plans(&self) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT plan FROM clients WHERE plan IS NOT NULL AND origin = 0 \
+                   UNION SELECT plan FROM keys WHERE plan IS NOT NULL AND origin = 0 AND revoked_at IS NULL";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Types of clients, five hundred at most.
     ///
     /// # Errors
@@ -193,8 +206,8 @@ impl Writer<'_> {
     pub fn add_client(&self, new: &NewClient) -> Result<i64, StoreError> {
         let client = &new.client;
         let sql = "INSERT INTO clients (id, origin, name, client_type, tenant, owner_kind, owner_id, active, \
-                   disabled_at, disabled_reason, groups, permissions, metadata, created_at, updated_at, version) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, 1)";
+                   disabled_at, disabled_reason, groups, permissions, metadata, plan, created_at, updated_at, version) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?15, 1)";
         self.connection.prepare_cached(sql)?.execute(params![
             client.id.as_str(),
             column::origin_number(new.origin),
@@ -209,6 +222,7 @@ impl Writer<'_> {
             column::groups_text(&client.groups),
             column::grants_text(&client.grants),
             column::metadata_text(&client.metadata),
+            client.plan.as_ref().map(Plan::as_str),
             self.now.as_millis(),
         ])?;
         let number = self.connection.last_insert_rowid();
@@ -229,7 +243,7 @@ impl Writer<'_> {
     ) -> Result<(), StoreError> {
         let sql = "UPDATE clients SET origin = ?2, name = ?3, client_type = ?4, tenant = ?5, owner_kind = ?6, \
                    owner_id = ?7, active = ?8, disabled_at = ?9, disabled_reason = ?10, groups = ?11, \
-                   permissions = ?12, metadata = ?13, updated_at = ?14, version = version + 1 WHERE number = ?1";
+                   permissions = ?12, metadata = ?13, plan = ?14, updated_at = ?15, version = version + 1 WHERE number = ?1";
         self.connection.prepare_cached(sql)?.execute(params![
             number,
             column::origin_number(origin),
@@ -244,6 +258,7 @@ impl Writer<'_> {
             column::groups_text(&client.groups),
             column::grants_text(&client.grants),
             column::metadata_text(&client.metadata),
+            client.plan.as_ref().map(Plan::as_str),
             self.now.as_millis(),
         ])?;
         self.note(Change::Client(number))

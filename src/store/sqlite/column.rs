@@ -9,7 +9,7 @@ use std::fmt::Display;
 use ipnet::IpNet;
 
 use super::super::{Disabled, SecretState, StoreError};
-use crate::client::{Grants, Group, KeyType, Owner, OwnerKind, Permission};
+use crate::client::{Grants, Group, KeyType, Owner, OwnerKind, Permission, Plan};
 use crate::credential::{DigestScheme, KeyDigest};
 use crate::keys::{KeyOrigin, Timestamp};
 
@@ -92,6 +92,10 @@ pub(super) fn origins(text: Option<&str>) -> Result<Vec<Box<str>>, StoreError> {
 
 pub(super) fn metadata_text(metadata: &BTreeMap<String, String>) -> Option<String> {
     (!metadata.is_empty()).then(|| serde_json::to_value(metadata).unwrap_or_default().to_string())
+}
+
+pub(super) fn plan(text: Option<&str>) -> Result<Option<Plan>, StoreError> {
+    text.map(|text| Plan::parse(text).map_err(|why| odd("a plan", why))).transpose()
 }
 
 pub(super) fn metadata(text: Option<&str>) -> Result<BTreeMap<String, String>, StoreError> {

@@ -9,7 +9,7 @@ use super::super::{Change, SecretState, StoreError};
 use super::column::{self, odd};
 use super::keys::environment;
 use super::{Reader, Writer, clients};
-use crate::client::{Client, Environment, Grants};
+use crate::client::{Client, Environment, Grants, Plan};
 use crate::keys::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyTerms, SecretRecord, SharedTerms};
 
 /// How long a row of the feed is kept: whoever has not read it by then reads everything anew.
@@ -70,7 +70,7 @@ impl Reader<'_> {
     ) -> Result<usize, StoreError> {
         let mut keys = self.connection.prepare_cached(
             "SELECT number, id, client, key_type, environment, active, not_before, expires_at, permissions, networks, \
-             origins FROM keys WHERE number BETWEEN ?1 AND ?2 AND origin = 0 AND revoked_at IS NULL ORDER BY number",
+             origins, plan FROM keys WHERE number BETWEEN ?1 AND ?2 AND origin = 0 AND revoked_at IS NULL ORDER BY number",
         )?;
         let mut secrets = self.connection.prepare_cached(
             "SELECT key, scheme, digest, valid_until, state FROM secrets WHERE key BETWEEN ?1 AND ?2 ORDER BY key, number",
@@ -110,6 +110,7 @@ impl Reader<'_> {
                 grants: shared.grants(text(8)?)?,
                 networks: column::networks(text(9)?)?.into(),
                 origins: column::origins(text(10)?)?.into(),
+                plan: shared.plan(text(11)?)?,
                 origin: KeyOrigin::Store,
             };
             let id = text(1)?.ok_or_else(|| odd("a key id", "it is null"))?;
@@ -132,6 +133,7 @@ struct Shared {
     terms: SharedTerms,
     clients: HashMap<i64, Arc<Client>>,
     environments: HashMap<String, Environment>,
+    plans: HashMap<String, Plan>,
     grants: HashMap<String, Grants>,
 }
 
@@ -153,6 +155,18 @@ impl Shared {
         let read = environment(Some(text))?;
         if let Some(environment) = &read {
             self.environments.insert(text.to_owned(), environment.clone());
+        }
+        Ok(read)
+    }
+
+    fn plan(&mut self, text: Option<&str>) -> Result<Option<Plan>, StoreError> {
+        let Some(text) = text else { return Ok(None) };
+        if let Some(known) = self.plans.get(text) {
+            return Ok(Some(known.clone()));
+        }
+        let read = column::plan(Some(text))?;
+        if let Some(plan) = &read {
+            self.plans.insert(text.to_owned(), plan.clone());
         }
         Ok(read)
     }

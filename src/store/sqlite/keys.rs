@@ -8,17 +8,18 @@ use super::super::{
 use super::clients;
 use super::column::{self, odd};
 use super::{Reader, Writer};
-use crate::client::Environment;
+use crate::client::{Environment, Plan};
 use crate::credential::KeyDigest;
 use crate::keys::{KeyId, Timestamp};
 
 /// The columns of [`read`], in its order.
 pub(super) const COLUMNS: &str = "k.number, k.id, k.client, k.origin, k.name, k.description, k.key_type, k.environment, \
     k.active, k.disabled_at, k.disabled_reason, k.not_before, k.expires_at, k.permissions, k.networks, k.origins, \
-    k.visible, k.grace, k.created_at, k.created_by, k.updated_at, k.version, k.revoked_at, k.last_used_at";
+    k.visible, k.grace, k.created_at, k.created_by, k.updated_at, k.version, k.revoked_at, k.last_used_at, \
+    k.plan";
 
 /// How many columns that are.
-pub(super) const WIDTH: usize = 24;
+pub(super) const WIDTH: usize = 25;
 
 /// Reads a key from a row.
 pub(super) fn read(row: &Row<'_>) -> Result<KeyRow, StoreError> {
@@ -48,6 +49,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<KeyRow, StoreError> {
         version: row.get(21)?,
         revoked_at: moment(22)?,
         last_used_at: moment(23)?,
+        plan: column::plan(text(24)?.as_deref())?,
     })
 }
 
@@ -207,8 +209,9 @@ impl Writer<'_> {
     pub fn add_key(&self, new: &NewKey, secrets: &[NewSecret]) -> Result<i64, StoreError> {
         let sql = "INSERT INTO keys (id, client, tenant, origin, name, description, key_type, environment, active, \
                    disabled_at, disabled_reason, not_before, expires_at, permissions, networks, origins, visible, \
-                   created_at, created_by, updated_at, version) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?18, 1)";
+                   created_at, created_by, updated_at, version, plan) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?18, 1, \
+                   ?20)";
         self.connection.prepare_cached(sql)?.execute(params![
             new.id.as_str(),
             new.client,
@@ -229,6 +232,7 @@ impl Writer<'_> {
             new.visible,
             self.now.as_millis(),
             new.created_by,
+            new.plan.as_ref().map(Plan::as_str),
         ])?;
         let number = self.connection.last_insert_rowid();
         for (index, secret) in secrets.iter().enumerate() {
@@ -245,7 +249,7 @@ impl Writer<'_> {
         let sql = "UPDATE keys SET name = ?2, description = ?3, key_type = ?4, environment = ?5, active = ?6, \
                    disabled_at = ?7, disabled_reason = ?8, not_before = ?9, expires_at = ?10, permissions = ?11, \
                    networks = ?12, origins = ?13, visible = ?14, grace = ?15, revoked_at = ?16, origin = ?17, \
-                   updated_at = ?18, version = version + 1 WHERE number = ?1";
+                   updated_at = ?18, plan = ?19, version = version + 1 WHERE number = ?1";
         self.connection.prepare_cached(sql)?.execute(params![
             key.number,
             key.name,
@@ -265,6 +269,7 @@ impl Writer<'_> {
             column::millis(key.revoked_at),
             column::origin_number(key.origin),
             self.now.as_millis(),
+            key.plan.as_ref().map(Plan::as_str),
         ])?;
         self.note(Change::Keys { first: key.number, last: key.number })
     }

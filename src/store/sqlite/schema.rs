@@ -21,7 +21,8 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const CHECKED_AT_ONCE: u64 = 32 << 20;
 
 /// What makes each form out of the one before it.
-const STEPS: &[&str] = &[r#"
+const STEPS: &[&str] = &[
+    r#"
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE clients (
@@ -178,7 +179,14 @@ CREATE TABLE feed (
     digest BLOB,
     at     INTEGER NOT NULL
 ) STRICT;
-"#];
+"#,
+    r#"
+ALTER TABLE clients ADD COLUMN plan TEXT;
+ALTER TABLE keys ADD COLUMN plan TEXT;
+CREATE INDEX clients_plan ON clients (plan) WHERE plan IS NOT NULL;
+CREATE INDEX keys_plan ON keys (plan) WHERE plan IS NOT NULL;
+"#,
+];
 
 /// The newest form.
 fn known() -> i64 {

@@ -40,6 +40,7 @@ fn client(id: &str, client_type: &str) -> NewClient {
         active: true,
         groups: Box::default(),
         grants: Grants::Unrestricted,
+        plan: None,
         metadata: BTreeMap::new(),
     };
     NewClient { client, origin: KeyOrigin::Store, disabled: None }
@@ -61,6 +62,7 @@ fn key(id: &str, name: &str, client: i64) -> NewKey {
         grants: Grants::Unrestricted,
         networks: Vec::new(),
         origins: Vec::new(),
+        plan: None,
         created_by: "test".to_owned(),
         visible: None,
     }

@@ -26,6 +26,7 @@ pub(super) enum Space {
     Server,
     Listener,
     Source,
+    RateLimit,
     /// Words from the code.
     Word,
 }
@@ -41,6 +42,7 @@ impl Space {
             Self::Upstream | Self::Server => 5_000,
             Self::Listener => 200,
             Self::Source => 100,
+            Self::RateLimit => 2_000,
             Self::Word => 500,
         }
     }
@@ -64,6 +66,7 @@ pub(super) enum Series {
     Ejected,
     TakenBack,
     DownstreamClosed,
+    RateLimit,
     Panic,
 }
 

@@ -33,6 +33,7 @@ const COUNTERS: &[(Series, &str, &[Space])] = &[
     (Series::UpstreamConnection, "keygate_upstream_connections_total", &[Space::Upstream, Space::Word]),
     (Series::Ejected, "keygate_upstream_ejections_total", &[Space::Upstream, Space::Server]),
     (Series::DownstreamClosed, "keygate_downstream_closed_total", &[Space::Endpoint]),
+    (Series::RateLimit, "keygate_rate_limits_total", &[Space::RateLimit, Space::Word]),
     (Series::Panic, "keygate_panics_total", &[]),
 ];
 
@@ -131,6 +132,10 @@ impl Scrape {
         if let Some(waiting) = facts.webhook_waiting {
             self.gauge("keygate_webhook_waiting", &[], waiting as f64);
         }
+        for (policy, subjects, evicted) in &facts.rate_limits {
+            self.gauge("keygate_rate_limit_subjects", &[policy], *subjects as f64);
+            self.counter("keygate_rate_limit_evictions_total", &[policy], *evicted);
+        }
         self.gauge("keygate_admin_sessions", &[], facts.admin_sessions as f64);
         self.gauge("keygate_endpoints", &[], facts.endpoints as f64);
         for (name, at) in &facts.certificates {
@@ -222,6 +227,7 @@ impl Texts {
             Space::Server,
             Space::Listener,
             Space::Source,
+            Space::RateLimit,
             Space::Word,
         ];
         Self(spaces.map(|space| (space, names.texts(space))).into())

@@ -109,6 +109,7 @@ fn everything() -> Metrics {
     metrics.set_admin_sessions(2);
     metrics.set_endpoints(4, [("backend", "10.0.0.1:80"), ("backend", "10.0.0.2:80")]);
     metrics.set_certificates([("api.example.com", 1_800_000_000)]);
+    metrics.set_rate_limits(vec![("per-key".to_owned(), 12, 3)]);
     let off = AccessLog::open(Default::default(), Default::default(), Default::default()).unwrap();
     metrics.set_access_log(off);
     let worker = metrics.worker();
@@ -120,6 +121,7 @@ fn everything() -> Metrics {
     worker.connection_closed("public");
     worker.accept_error("public");
     worker.limit_hit("head_bytes");
+    worker.rate_limit("per-key", "refused");
     worker.malformed("bad_chunk");
     worker.tls_handshake_failed("public");
     worker.upstream_failure("backend", "connect_refused");
@@ -157,6 +159,9 @@ fn each_event_reaches_its_metric_under_its_labels() {
         (r#"keygate_upstream_ejected{upstream="backend",server="10.0.0.2:80"}"#, 0.0),
         (r#"keygate_downstream_closed_total{endpoint="orders"}"#, 1.0),
         ("keygate_panics_total", 1.0),
+        (r#"keygate_rate_limits_total{policy="per-key",outcome="refused"}"#, 1.0),
+        (r#"keygate_rate_limit_subjects{policy="per-key"}"#, 12.0),
+        (r#"keygate_rate_limit_evictions_total{policy="per-key"}"#, 3.0),
         (r#"keygate_keys{state="active"}"#, 7.0),
         (r#"keygate_keys_expiring{within="1d"}"#, 2.0),
         ("keygate_key_next_expiry_timestamp_seconds", 1_900_000_000.0),
