@@ -26,6 +26,11 @@ key_prefixes:
   - { prefix: mb_live_, type: secret, environment: live }
   - { prefix: pk_live_, type: publishable, environment: live }
 keys: { store: keygate.db }
+rate_limits:
+  per-key: { requests: 10000, per: 1h }
+plans:
+  standard: { rate_limits: [per-key] }
+default_plan: standard
 endpoints:
   - name: catalogue
     path: /catalogue

@@ -4,7 +4,7 @@
 import { html, useState } from '../html.js';
 import { ask } from '../api.js';
 import { command, curl } from '../commands.js';
-import { moment, title, whole } from '../format.js';
+import { moment, title, whole, words } from '../format.js';
 import { tell } from '../notices.js';
 import { useEvery, useResource } from '../resource.js';
 import { address, go, within } from '../router.js';
@@ -29,12 +29,13 @@ export function Key({ id }) {
     const path = `/v1/keys/${encodeURIComponent(id)}`;
     const { data: key, etag, error, reload } = useResource(path);
     const usage = useResource(`${path}/usage`, { days: DAYS });
+    const limits = useResource(`${path}/limits`);
     const { data: client } = useResource(key && `/v1/clients/${encodeURIComponent(key.client)}`);
     const { places } = useWords();
     const [dialog, setDialog] = useState(null);
     const [created, setCreated] = useState(null);
     const [changes, setChanges] = useState(0);
-    useEvery(5000, () => { if (!dialog && !created) { reload(true); usage.reload(true); } });
+    useEvery(5000, () => { if (!dialog && !created) { reload(true); usage.reload(true); limits.reload(true); } });
 
     if (!key) {
         return html`<${PageHead} title="API key" back=${['#/keys', 'API keys']} />
@@ -105,6 +106,7 @@ export function Key({ id }) {
             <//>
         </div>
         <${Use} usage=${usage} />
+        <${Limits} left=${limits.data} />
         <${Secrets} known=${key} canChange=${canChange}
             onFinish=${(force) => act('rotation/finish', 'The rotation is finished: the old secret is refused.',
                 { force })}
@@ -177,6 +179,23 @@ function Use({ usage }) {
 }
 
 const sum = (items, name) => items.reduce((all, item) => all + item[name], 0);
+
+/** What is left of the limits that concern the key; nothing is shown where there are none. */
+function Limits({ left }) {
+    if (!left?.items.length) return null;
+    return html`<${Card} title="Limits" about=${left.plan ? `By the plan ${left.plan} and what is written everywhere.` : ''}>
+        <${Scroll} label="Limits of this key"><table class="plain"><caption
+            class="unseen">Limits of this key</caption>
+            <thead><tr><th scope="col">Limit</th><th scope="col">Admits</th><th scope="col">For each</th><th
+                scope="col">Left</th><th scope="col">Whole again</th></tr></thead>
+            <tbody>${left.items.map((limit) => html`<tr key=${limit.name}>
+                <th scope="row">${limit.name}${limit.shadow && ' (only counts)'}</th><td>${limit.measure}</td>
+                <td>${limit.for.map(words).join(', ')}</td>
+                <td>${whole(limit.remaining)} left</td>
+                <td>${limit.remaining === limit.limit ? 'now' : html`<${Ends} at=${limit.resets_at} />`}</td>
+            </tr>`)}</tbody></table><//>
+    <//>`;
+}
 
 function Secrets({ known, canChange, onFinish, onUndo }) {
     const { rotation } = known;

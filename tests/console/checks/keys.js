@@ -76,6 +76,7 @@ check('keys: what a key is used for shows by day and endpoint, and in the list',
     await page.seen('7 requests admitted, 1 refused');
     await page.getByText('As a table').click();
     await page.getByRole('row', { name: /orders 7 1/ }).waitFor();
+    await page.getByRole('row', { name: /per-key 10000 in 1h key 9,993 left/ }).waitFor();
     await page.go('/keys?q=in+use');
     await page.getByRole('img', { name: '8 requests in 14 days' }).waitFor();
     await page.settle();
