@@ -107,7 +107,10 @@ impl Limiting {
             Some(key) => limits.plan(key.plan.as_ref(), key.client.plan.as_ref()).map_err(|unknown| {
                 // The access log names the key and the code; whoever holds it must not fill another log.
                 tracing::debug!(key.id = %key.id, error = %unknown, "a key is refused");
-                Failure::from(Refusal::of_fault(http::StatusCode::SERVICE_UNAVAILABLE, "plan_unknown"))
+                let refusal = Refusal::of_fault(http::StatusCode::SERVICE_UNAVAILABLE, "plan_unknown");
+                Failure::from(refusal.saying(
+                    "The gateway does not know the plan of the API key. Tell whoever runs it; the key itself is good.",
+                ))
             })?,
             None => &[],
         };

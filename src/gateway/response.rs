@@ -62,6 +62,11 @@ impl Refusal {
         }
     }
 
+    /// The same with another text.
+    pub(super) fn saying(self, detail: &'static str) -> Self {
+        Self { detail: detail.into(), ..self }
+    }
+
     fn challenge(self, challenge: Challenge) -> Self {
         Self { challenge: Some(challenge), ..self }
     }

@@ -126,9 +126,12 @@ impl Upkeep {
             let elapsed = began.elapsed();
             let is_urgent = asked.is_ok() || !samples.is_empty() || (self.usage_presses)();
             let every = if is_urgent { FRESH } else { WRITE_USAGE };
+            if is_over && self.management.store().is_temporary() {
+                // Nobody will read what is written now.
+                return;
+            }
             if due.is_due(Job::Usage, elapsed, every) || is_over {
-                samples.extend((self.usage)());
-                self.write_usage(&mut samples);
+                self.collect_usage(&mut samples);
             }
             drop(asked);
             if is_over {
@@ -150,8 +153,7 @@ impl Upkeep {
                 self.attempt("announce", Self::announce);
                 if self.management.issuing().policy.disable_unused_after.is_some() {
                     // A key that was used a moment ago must not be taken for one that nobody uses.
-                    samples.extend((self.usage)());
-                    self.write_usage(&mut samples);
+                    self.collect_usage(&mut samples);
                 }
                 self.attempt("disable_unused", Self::disable_unused);
             }
@@ -168,14 +170,19 @@ impl Upkeep {
         }
     }
 
+    /// Takes from the workers what keys did, and writes it down. While files wait to be copied it stays with the workers, who
+    /// add it up: a key that is not in the store yet would not be found there.
+    fn collect_usage(&mut self, samples: &mut Vec<UsageSample>) {
+        self.management.copy_waiting_files();
+        if !self.management.do_files_wait() {
+            samples.extend((self.usage)());
+            self.write_usage(samples);
+        }
+    }
+
     /// Writes down what keys did. While that is not possible it is kept, as far as there is room.
     fn write_usage(&mut self, samples: &mut Vec<UsageSample>) {
         if samples.is_empty() {
-            return;
-        }
-        self.management.copy_waiting_files();
-        if self.management.do_files_wait() {
-            // A key that is not in the store yet would not be found.
             return;
         }
         for sample in &*samples {

@@ -38,6 +38,19 @@ struct Connections {
     failure: Option<ForwardError>,
 }
 
+impl Connections {
+    /// Lets go of connections that are over, and of those that have been idle for too long.
+    fn forget_those_over(&mut self, now: Instant) {
+        self.open.retain(|kept| {
+            let is_kept = !kept.connection.is_over() && (kept.connection.streams() > 0 || kept.expires > now);
+            if !is_kept {
+                kept.connection.retire();
+            }
+            is_kept
+        });
+    }
+}
+
 struct Kept {
     connection: Arc<Http2Connection>,
     /// When it can be closed, if no stream is open.
@@ -118,13 +131,7 @@ impl Http2Lane {
     /// Closes connections that have been idle for too long, and forgets those that are over. Gives how many are left.
     pub(in crate::forward) fn sweep(&self, now: Instant) -> usize {
         let mut connections = self.lock();
-        connections.open.retain(|kept| {
-            let is_kept = !kept.connection.is_over() && (kept.connection.streams() > 0 || kept.expires > now);
-            if !is_kept {
-                kept.connection.retire();
-            }
-            is_kept
-        });
+        connections.forget_those_over(now);
         connections.open.len()
     }
 
@@ -139,13 +146,7 @@ impl Http2Lane {
         let now = Instant::now();
         let mut connections = self.lock();
         // One whose time was over before it was swept is not used either: the server is about to close it.
-        connections.open.retain(|kept| {
-            let is_kept = !kept.connection.is_over() && (kept.connection.streams() > 0 || kept.expires > now);
-            if !is_kept {
-                kept.connection.retire();
-            }
-            is_kept
-        });
+        connections.forget_those_over(now);
         let has_room = |kept: &&Kept| kept.connection.has_room(settings.streams, settings.streams_in_life);
         if let Some(kept) = connections.open.iter().find(has_room) {
             return Found::Room(Arc::clone(&kept.connection));
