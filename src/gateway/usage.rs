@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::SystemTime;
 
 use crate::keys::{KeyId, LastUse, SecretTag, TableEntry, Timestamp, UsageSample};
@@ -16,7 +16,15 @@ use crate::keys::{KeyId, LastUse, SecretTag, TableEntry, Timestamp, UsageSample}
 /// The most different keys and endpoints that are held until they are taken away; more are not counted.
 const MAX_ENTRIES: usize = 200_000;
 /// So many press to be taken away.
-const MANY_ENTRIES: usize = 20_000;
+const MANY_ENTRIES: usize = 100_000;
+/// Until there are so many, each endpoint is counted by its name for each key.
+const DETAILED_ENTRIES: usize = 20_000;
+/// After that a key has so many endpoints by name; what it did at others is counted as [`OTHER`]. Each entry is a row to be
+/// written, and a thousand keys at ten thousand endpoints would be ten millions.
+const DETAILED_ENDPOINTS: u32 = 8;
+
+/// Stands for the endpoints that are not counted by name.
+static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| "_other".into());
 
 /// What keys did on one worker.
 #[derive(Debug, Default)]
@@ -30,6 +38,8 @@ pub struct KeyUsage {
 struct Counts {
     /// By secret and by the place of the endpoint's name in memory.
     admitted: HashMap<(SecretTag, usize), Admitted, BuildHasherDefault<Mix>>,
+    /// How many endpoints each secret has there.
+    endpoints: HashMap<SecretTag, u32, BuildHasherDefault<Mix>>,
     refused: HashMap<(KeyId, usize), Refused>,
 }
 
@@ -47,26 +57,44 @@ struct Refused {
     count: u64,
 }
 
+impl Counts {
+    /// Adds one to an entry that is there; `false` if there is none of this key.
+    fn add(&mut self, key: &KeyId, endpoint: &Arc<str>, last: LastUse) -> bool {
+        match self.admitted.get_mut(&(last.secret, place_of(endpoint))) {
+            Some(known) if known.key == *key => {
+                known.count += 1;
+                known.last = last;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 impl KeyUsage {
     /// A request with this key was admitted.
     pub(super) fn admitted(&self, shown: &TableEntry, endpoint: &Arc<str>, address: IpAddr, at: SystemTime) {
         let last = LastUse { secret: shown.secret, at: Timestamp::from(at), address, was_pending: shown.is_pending };
+        let key = &shown.key.id;
         let mut counts = self.lock();
-        let place = (shown.secret, place_of(endpoint));
-        let is_full = counts.admitted.len() >= MAX_ENTRIES;
-        match counts.admitted.get_mut(&place) {
-            Some(known) if known.key == shown.key.id => {
-                known.count += 1;
-                known.last = last;
-            }
-            _ if is_full => {}
-            _ => {
-                if last.was_pending || counts.admitted.len() >= MANY_ENTRIES {
-                    self.presses.store(true, Ordering::Relaxed);
-                }
-                let key = shown.key.id.clone();
-                counts.admitted.insert(place, Admitted { key, endpoint: Arc::clone(endpoint), count: 1, last });
-            }
+        let counts = &mut *counts;
+        if counts.add(key, endpoint, last) {
+            return;
+        }
+        let named = counts.endpoints.entry(last.secret).or_default();
+        let has_room = counts.admitted.len() < DETAILED_ENTRIES || *named < DETAILED_ENDPOINTS;
+        let endpoint = if has_room { endpoint } else { &*OTHER };
+        *named += u32::from(has_room);
+        if !has_room && counts.add(key, endpoint, last) {
+            return;
+        }
+        if last.was_pending || counts.admitted.len() >= MANY_ENTRIES {
+            self.presses.store(true, Ordering::Relaxed);
+        }
+        if counts.admitted.len() < MAX_ENTRIES {
+            let place = (last.secret, place_of(endpoint));
+            let (key, endpoint) = (key.clone(), Arc::clone(endpoint));
+            counts.admitted.insert(place, Admitted { key, endpoint, count: 1, last });
         }
     }
 
@@ -93,14 +121,14 @@ impl KeyUsage {
         self.presses.store(false, Ordering::Relaxed);
         let mut samples = Vec::new();
         for shard in &self.shards {
-            let Counts { admitted, refused } = {
+            let Counts { admitted, refused, .. } = {
                 let mut counts = shard.lock().unwrap_or_else(PoisonError::into_inner);
                 if counts.admitted.is_empty() && counts.refused.is_empty() {
                     continue;
                 }
                 let fresh = Counts {
                     admitted: HashMap::with_capacity_and_hasher(counts.admitted.len(), BuildHasherDefault::default()),
-                    refused: HashMap::new(),
+                    ..Counts::default()
                 };
                 std::mem::replace(&mut *counts, fresh)
             };
@@ -226,6 +254,33 @@ mod tests {
         usage.admitted(&shown("a", "one"), &orders, from, SystemTime::UNIX_EPOCH);
         usage.admitted(&shown("b", "one"), &orders, from, SystemTime::UNIX_EPOCH);
         assert_eq!(usage.take().iter().map(|sample| sample.key.to_string()).collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn where_keys_use_many_endpoints_the_rest_is_added_up_and_nothing_is_lost() {
+        let usage = KeyUsage::default();
+        let endpoints: Vec<Arc<str>> = (0..1_000).map(|number| format!("endpoint-{number}").into()).collect();
+        let keys: Vec<TableEntry> = (0..40).map(|number| shown(&format!("k{number}"), &format!("s{number}"))).collect();
+        let from = IpAddr::from([192, 0, 2, 1]);
+        for endpoint in &endpoints {
+            keys.iter().for_each(|key| usage.admitted(key, endpoint, from, SystemTime::UNIX_EPOCH));
+        }
+        // A key that comes late has its first endpoints by name all the same.
+        let late = shown("late", "late");
+        for endpoint in endpoints.iter().take(DETAILED_ENDPOINTS as usize + 3) {
+            usage.admitted(&late, endpoint, from, SystemTime::UNIX_EPOCH);
+        }
+        assert!(!usage.presses());
+        let samples = usage.take();
+        assert_eq!(samples.len(), DETAILED_ENTRIES + keys.len() + DETAILED_ENDPOINTS as usize + 1);
+        for (key, requests, other) in [("k0", 1_000, 500), ("k39", 1_000, 500), ("late", 11, 3)] {
+            let of_key = || samples.iter().filter(|sample| sample.key.as_str() == key);
+            assert_eq!(of_key().map(|sample| sample.admitted).sum::<u64>(), requests, "{key}");
+            let added_up = of_key().find(|sample| *sample.endpoint == **OTHER).expect(key);
+            assert_eq!(added_up.admitted, other, "{key}");
+        }
+        usage.admitted(&keys[0], &endpoints[999], from, SystemTime::UNIX_EPOCH);
+        assert_eq!(*usage.take()[0].endpoint, *endpoints[999], "what was taken away is counted anew");
     }
 
     #[test]

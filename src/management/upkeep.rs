@@ -176,6 +176,8 @@ impl Upkeep {
         self.management.copy_waiting_files();
         if !self.management.do_files_wait() {
             samples.extend((self.usage)());
+            // Rows that lie together are written together.
+            samples.sort_unstable_by(|one, other| one.key.as_str().cmp(other.key.as_str()));
             self.write_usage(samples);
         }
     }
