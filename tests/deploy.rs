@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keygate::telemetry::access_log::{AccessLog, Destination, Format};
@@ -81,14 +82,16 @@ fn every_metric() -> Metrics {
     metrics
         .set_access_log(AccessLog::open(Destination::Off, Format::Json, Masks::default()).expect("off is always had"));
     let worker = metrics.worker();
-    for endpoint in ["orders", "", "with \"quotes\", \\ and\nlines"] {
+    let backend: Arc<str> = "backend".into();
+    for endpoint in [Some("orders"), None, Some("with \"quotes\", \\ and\nlines")] {
+        let endpoint: Option<Arc<str>> = endpoint.map(Arc::from);
         worker.request(&RequestSample {
-            endpoint,
+            endpoint: endpoint.as_ref(),
             method: "GET",
             status: 200,
             client_type: "cms",
             duration: Duration::from_millis(3),
-            upstream: Some(("backend", Duration::from_millis(2))),
+            upstream: Some((&backend, Duration::from_millis(2))),
         });
     }
     worker.decision("refused", "credential_missing", Duration::from_micros(1));
@@ -101,7 +104,7 @@ fn every_metric() -> Metrics {
     worker.tls_handshake_failed("public");
     worker.upstream_failure("backend", "connect_refused");
     worker.upstream_retry("backend");
-    worker.upstream_connection("backend", true);
+    worker.upstream_connection(&backend, true);
     worker.upstream_ejected("backend", "10.0.0.1:80", true);
     worker.downstream_closed("orders");
     worker.panic();

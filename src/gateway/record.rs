@@ -286,15 +286,14 @@ impl Ending {
     fn finish(self, end: End) {
         let duration = self.record.started.elapsed();
         let endpoint = self.record.endpoint(&self.snapshot);
-        let endpoint_name = endpoint.map_or("", |endpoint| &endpoint.name);
         let key = self.record.key();
         let client_type = key.map_or("", |key| key.client.client_type.as_str());
-        let upstream = endpoint.map(|endpoint| &*endpoint.upstream.name).zip(self.record.upstream);
+        let upstream = endpoint.map(|endpoint| &endpoint.upstream.name).zip(self.record.upstream);
         if end == End::CallerLeft {
-            self.record.worker.metrics.downstream_closed(endpoint_name);
+            self.record.worker.metrics.downstream_closed(endpoint.map_or("", |endpoint| &endpoint.name));
         }
         self.record.worker.metrics.request(&RequestSample {
-            endpoint: endpoint_name,
+            endpoint: endpoint.map(|endpoint| &endpoint.name),
             method: known_method(&self.method),
             status: self.status.as_u16(),
             client_type,
@@ -324,7 +323,7 @@ impl Ending {
             client_type: key.map(|key| key.client.client_type.as_str()),
             key_id: key.map(|key| key.id.as_str()),
             credential_source: self.record.credential_source(&self.snapshot),
-            upstream: upstream.map(|(name, _)| name),
+            upstream: upstream.map(|(name, _)| &**name),
             server: None,
             duration,
             upstream_duration: upstream.map(|(_, duration)| duration),

@@ -240,14 +240,15 @@ fn traffic_has_a_past_that_is_told_behind_a_sample() {
     let metrics = Metrics::default();
     let observatory = observatory(RULES, Arc::default(), metrics.clone());
     let worker = metrics.worker();
+    let orders: Arc<str> = "orders".into();
     let request = |status| {
         worker.request(&RequestSample {
-            endpoint: "orders",
+            endpoint: Some(&orders),
             method: "GET",
             status,
             client_type: "",
             duration: Duration::from_millis(3),
-            upstream: Some(("orders", Duration::from_millis(2))),
+            upstream: Some((&orders, Duration::from_millis(2))),
         });
     };
     let start = SystemTime::now() - Duration::from_secs(20);

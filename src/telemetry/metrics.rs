@@ -183,8 +183,8 @@ pub const METRICS: &[Declaration] = &[
 /// One finished request, as metrics see it. Labels come from bounded sets.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestSample<'a> {
-    /// Endpoint name; `""` where none was found.
-    pub endpoint: &'a str,
+    /// Endpoint name; none where none was found.
+    pub endpoint: Option<&'a Arc<str>>,
     /// Method, or `_OTHER`.
     pub method: &'static str,
     /// Status sent.
@@ -194,7 +194,7 @@ pub struct RequestSample<'a> {
     /// From the head's arrival to the end of the response.
     pub duration: Duration,
     /// Upstream's name and the time until its response head, if one was asked.
-    pub upstream: Option<(&'a str, Duration)>,
+    pub upstream: Option<(&'a Arc<str>, Duration)>,
 }
 
 /// How many keys there are.
@@ -428,9 +428,8 @@ impl WorkerMetrics {
     }
 
     /// A connection to an upstream was opened (`false`) or reused (`true`).
-    pub fn upstream_connection(&self, upstream: &str, reused: bool) {
-        let reused = if reused { "true" } else { "false" };
-        self.0.count(Series::UpstreamConnection, (Space::Upstream, upstream), (Space::Word, reused));
+    pub fn upstream_connection(&self, upstream: &Arc<str>, reused: bool) {
+        self.0.upstream_connection(upstream, if reused { "true" } else { "false" });
     }
 
     /// A server was ejected (`true`) or taken back (`false`).

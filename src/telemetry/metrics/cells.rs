@@ -260,8 +260,17 @@ impl Met {
 #[derive(Debug, Default)]
 struct Shard {
     met: [Met; SPACES],
+    /// Numbers of endpoints and upstreams by the place of their name in memory, which stays theirs as long as it is held here:
+    /// for each request, and quicker than to read the name.
+    placed: HashMap<usize, (Arc<str>, u32), BuildHasherDefault<Mix>>,
+    /// Numbers of words from the code by place and length.
+    words: HashMap<(usize, usize), u32, BuildHasherDefault<Mix>>,
     totals: Totals,
 }
+
+/// Names of endpoints and upstreams that are known by place. Each reload brings new ones for those it reads anew, so now and
+/// then all are forgotten.
+const MOST_PLACED: usize = 40_000;
 
 impl Shard {
     fn number(&mut self, names: &Names, space: Space, text: &str) -> u32 {
@@ -278,6 +287,31 @@ impl Shard {
         }
         let number = names.number(space, text);
         met.insert(text, number);
+        number
+    }
+
+    /// The number of a name that requests share.
+    fn number_of_shared(&mut self, names: &Names, space: Space, name: &Arc<str>) -> u32 {
+        let place = Arc::as_ptr(name).cast::<u8>() as usize;
+        if let Some((_, number)) = self.placed.get(&place) {
+            return *number;
+        }
+        if self.placed.len() >= MOST_PLACED {
+            self.placed.clear();
+        }
+        let number = self.number(names, space, name);
+        self.placed.insert(place, (Arc::clone(name), number));
+        number
+    }
+
+    /// The number of a word from the code.
+    fn number_of_word(&mut self, names: &Names, word: &'static str) -> u32 {
+        let place = (word.as_ptr() as usize, word.len());
+        if let Some(number) = self.words.get(&place) {
+            return *number;
+        }
+        let number = self.number(names, Space::Word, word);
+        self.words.insert(place, number);
         number
     }
 }
@@ -302,22 +336,30 @@ impl WorkerCells {
     pub(super) fn request(&self, sample: &RequestSample<'_>) {
         let method = METHODS.iter().position(|known| *known == sample.method).unwrap_or(METHODS.len() - 1);
         let shard = &mut *self.shard();
-        let endpoint = shard.number(&self.names, Space::Endpoint, sample.endpoint);
+        let endpoint =
+            sample.endpoint.map_or(NONE, |endpoint| shard.number_of_shared(&self.names, Space::Endpoint, endpoint));
         let client_type = shard.number(&self.names, Space::ClientType, sample.client_type);
         *shard.totals.counts.entry(request_key(endpoint, method, sample.status, client_type)).or_default() += 1;
         at(&mut shard.totals.requests, endpoint).record(REQUEST_BOUNDS, sample.duration);
         if let Some((upstream, took)) = sample.upstream {
-            let upstream = shard.number(&self.names, Space::Upstream, upstream);
+            let upstream = shard.number_of_shared(&self.names, Space::Upstream, upstream);
             at(&mut shard.totals.upstreams, upstream).record(REQUEST_BOUNDS, took);
         }
     }
 
     pub(super) fn decision(&self, outcome: &'static str, reason: &'static str, took: Duration) {
         let shard = &mut *self.shard();
-        let outcome = shard.number(&self.names, Space::Word, outcome);
-        let reason = shard.number(&self.names, Space::Word, reason);
+        let outcome = shard.number_of_word(&self.names, outcome);
+        let reason = shard.number_of_word(&self.names, reason);
         *shard.totals.counts.entry(key(Series::Decision, outcome, reason)).or_default() += 1;
         shard.totals.decisions.record(DECISION_BOUNDS, took);
+    }
+
+    pub(super) fn upstream_connection(&self, upstream: &Arc<str>, reused: &'static str) {
+        let shard = &mut *self.shard();
+        let upstream = shard.number_of_shared(&self.names, Space::Upstream, upstream);
+        let reused = shard.number_of_word(&self.names, reused);
+        *shard.totals.counts.entry(key(Series::UpstreamConnection, upstream, reused)).or_default() += 1;
     }
 
     pub(super) fn count(&self, series: Series, first: (Space, &str), second: (Space, &str)) {
@@ -390,6 +432,10 @@ impl Hasher for Mix {
 
     fn write_u64(&mut self, word: u64) {
         self.mix(word);
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.mix(word as u64);
     }
 
     fn finish(&self) -> u64 {

@@ -7,9 +7,14 @@ use std::time::{Instant, UNIX_EPOCH};
 use super::*;
 use crate::telemetry::health::ReloadOutcome;
 
-fn sample<'a>(endpoint: &'a str, client_type: &'a str, microseconds: u64) -> RequestSample<'a> {
+/// A name as rules share it, for as long as the tests run.
+fn shared(name: &str) -> &'static Arc<str> {
+    Box::leak(Box::new(Arc::from(name)))
+}
+
+fn sample<'a>(endpoint: &str, client_type: &'a str, microseconds: u64) -> RequestSample<'a> {
     RequestSample {
-        endpoint,
+        endpoint: (!endpoint.is_empty()).then(|| shared(endpoint)),
         method: "GET",
         status: 200,
         client_type,
@@ -55,7 +60,7 @@ fn a_histogram_has_exact_sums_and_bounds_that_include_their_own_value() {
         worker.request(&sample("orders", "cms", microseconds));
     }
     worker.request(&RequestSample {
-        upstream: Some(("backend", Duration::from_millis(20))),
+        upstream: Some((shared("backend"), Duration::from_millis(20))),
         ..sample("a\"b\\c\nd", "cms", 1)
     });
 
@@ -113,7 +118,8 @@ fn everything() -> Metrics {
     let off = AccessLog::open(Default::default(), Default::default(), Default::default()).unwrap();
     metrics.set_access_log(off);
     let worker = metrics.worker();
-    worker.request(&RequestSample { upstream: Some(("backend", Duration::ZERO)), ..sample("orders", "cms", 9) });
+    worker
+        .request(&RequestSample { upstream: Some((shared("backend"), Duration::ZERO)), ..sample("orders", "cms", 9) });
     worker.decision("refused", "credential_missing", Duration::from_nanos(700));
     worker.deprecated_credential("secret", "cms");
     worker.connection_opened("public");
@@ -126,8 +132,8 @@ fn everything() -> Metrics {
     worker.tls_handshake_failed("public");
     worker.upstream_failure("backend", "connect_refused");
     worker.upstream_retry("backend");
-    worker.upstream_connection("backend", false);
-    worker.upstream_connection("backend", true);
+    worker.upstream_connection(shared("backend"), false);
+    worker.upstream_connection(shared("backend"), true);
     worker.upstream_ejected("backend", "10.0.0.1:80", true);
     worker.upstream_ejected("gone", "10.0.0.3:80", true);
     worker.downstream_closed("orders");
@@ -319,11 +325,13 @@ fn recording_and_rendering_are_cheap() {
     let metrics = Metrics::default();
     let worker = metrics.worker();
     let names: Vec<_> = (0..1_000).map(|number| format!("endpoint-{number}")).collect();
-    names.iter().for_each(|name| worker.request(&sample(name, "cms", 1)));
+    let samples: Vec<_> = names.iter().map(|name| sample(name, "backoffice", 120)).collect();
+    samples.iter().for_each(|sample| worker.request(sample));
+    let backend = shared("backend");
     let began = Instant::now();
     for number in 0..TIMES {
-        let upstream = Some(("backend", Duration::from_micros(80)));
-        worker.request(&RequestSample { upstream, ..sample(&names[number as usize % 100], "backoffice", 120) });
+        let upstream = Some((backend, Duration::from_micros(80)));
+        worker.request(&RequestSample { upstream, ..samples[number as usize % 100] });
     }
     let each = began.elapsed() / TIMES;
     let began = Instant::now();

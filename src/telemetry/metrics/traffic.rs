@@ -193,16 +193,21 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Arc, LazyLock};
+
     use crate::telemetry::metrics::RequestSample;
+
+    static ORDERS: LazyLock<Arc<str>> = LazyLock::new(|| "orders".into());
+    static SHOP: LazyLock<Arc<str>> = LazyLock::new(|| "shop".into());
 
     fn request(status: u16, duration: Duration) -> RequestSample<'static> {
         RequestSample {
-            endpoint: "orders",
+            endpoint: Some(&ORDERS),
             method: "GET",
             status,
             client_type: "",
             duration,
-            upstream: Some(("shop", duration)),
+            upstream: Some((&SHOP, duration)),
         }
     }
 
