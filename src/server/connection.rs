@@ -111,12 +111,16 @@ pub(super) async fn run<H: Handler>(accepted: Accepted, worker: Arc<Worker<H>>) 
         limits: worker.settings.head,
     });
     state.gets_on();
+    let settings = &worker.settings;
+    let shortest = REST_AFTER.min(settings.head_time).min(settings.idle_time).min(settings.write_time);
     let keeper = Keeper {
         watch: worker.drain.watch(),
         worker,
         state: Arc::clone(&state),
         timer: LazyTimer::default(),
         progress: 0,
+        is_covered: false,
+        shortest,
         closing_since: None,
         draining_since: None,
         rests: false,
@@ -358,6 +362,10 @@ struct Keeper<H> {
     timer: LazyTimer,
     /// The connection's progress when last looked.
     progress: u32,
+    /// The timer fires before anything that can begin from now on is due.
+    is_covered: bool,
+    /// The shortest time after which something is due on a connection that is not closing.
+    shortest: Duration,
     closing_since: Option<u64>,
     draining_since: Option<u64>,
     /// It has given back what only an exchange needs.
@@ -382,6 +390,9 @@ impl<H: Handler> Keeper<H> {
             self.progress = progress;
             self.state.gets_on();
         }
+        if self.is_covered && self.timer.is_waiting(context) && !self.worker.drain.is_signalled() {
+            return Poll::Pending;
+        }
         if self.closing_since.is_none() {
             if self.draining_since.is_none() && self.watch.poll(context).is_ready() {
                 self.draining_since = Some(self.state.now());
@@ -397,8 +408,19 @@ impl<H: Handler> Keeper<H> {
         let age = may_end.then(|| (self.state.moment(0, settings.age), Cause::Age));
         let rest = self.may_rest().then(|| (self.state.moment(self.state.waiting_since(), REST_AFTER), Cause::Rest));
         let next = [deadline(self), age, rest].into_iter().flatten().min_by_key(|(at, _)| *at);
-        let Some((at, cause)) = next else { return Poll::Pending };
+        let Some((at, cause)) = next else {
+            self.is_covered = false;
+            return Poll::Pending;
+        };
+        // Between two exchanges the timer stands at the next rest, and nothing that the next exchange brings is due before.
+        // So it is not looked at again until it fires, and a busy connection reckons with its deadlines once in a while
+        // instead of several times for each request.
+        self.is_covered = !self.is_http2
+            && self.closing_since.is_none()
+            && !self.state.is_busy()
+            && at <= self.state.moment(self.state.waiting_since(), self.shortest);
         ready!(self.timer.poll(context, at));
+        self.is_covered = false;
         if let Some(limit) = cause.limit() {
             self.worker.metrics.limit_hit(limit);
         }

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use arrayvec::ArrayVec;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -239,13 +240,11 @@ impl AsyncWrite for Stream {
 const GATHERED: usize = 2048;
 
 /// The pieces as one, if they are few bytes.
-fn gather<'b>(pieces: &[io::IoSlice<'_>], gathered: &'b mut [u8; GATHERED]) -> Option<&'b [u8]> {
-    let mut length = 0;
+fn gather<'b>(pieces: &[io::IoSlice<'_>], gathered: &'b mut ArrayVec<u8, GATHERED>) -> Option<&'b [u8]> {
     for piece in pieces {
-        gathered.get_mut(length..length + piece.len())?.copy_from_slice(piece);
-        length += piece.len();
+        gathered.try_extend_from_slice(piece).ok()?;
     }
-    gathered.get(..length)
+    Some(gathered)
 }
 
 impl AsyncRead for Transport {
@@ -272,7 +271,7 @@ impl AsyncWrite for Transport {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => {
-                let mut gathered = [0; GATHERED];
+                let mut gathered = ArrayVec::new();
                 match gather(pieces, &mut gathered) {
                     Some(bytes) => Pin::new(tcp).poll_write(context, bytes),
                     None => Pin::new(tcp).poll_write_vectored(context, pieces),
@@ -310,7 +309,6 @@ mod tests {
 
     #[test]
     fn few_bytes_are_gathered_in_their_order_and_many_are_not() {
-        let mut place = [0; GATHERED];
         let head = [b'h'; GATHERED - 3];
         for (pieces, expected) in [
             (&[&b"head"[..], b"", b"body"][..], Some(&b"headbody"[..])),
@@ -319,7 +317,7 @@ mod tests {
             (&[&head[..], b"abcd"][..], None),
         ] {
             let slices: Vec<_> = pieces.iter().map(|piece| io::IoSlice::new(piece)).collect();
-            assert_eq!(gather(&slices, &mut place), expected);
+            assert_eq!(gather(&slices, &mut ArrayVec::new()), expected);
         }
     }
 }

@@ -20,6 +20,12 @@ pub struct LazyTimer {
 }
 
 impl LazyTimer {
+    /// Whether the timer is set, has not fired, and will wake the task that asks.
+    pub fn is_waiting(&self, context: &Context<'_>) -> bool {
+        let will_wake = self.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+        will_wake && self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed())
+    }
+
     /// Ready when `deadline` has passed; otherwise the task is woken at the deadline or before.
     pub fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
@@ -28,8 +34,8 @@ impl LazyTimer {
                 sleep.as_mut().reset(deadline);
                 self.waker = None;
             }
-            let is_waiting = self.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
-            if is_waiting && !sleep.is_elapsed() {
+            let will_wake = self.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+            if will_wake && !sleep.is_elapsed() {
                 return Poll::Pending;
             }
             if sleep.as_mut().poll(context).is_pending() {
