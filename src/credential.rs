@@ -5,6 +5,7 @@
 //!
 //! Whether the secret is known, and to whom it belongs, is for `authentication`.
 
+mod challenge;
 mod cookie;
 mod digest;
 mod extract;
@@ -12,6 +13,7 @@ mod names;
 mod secret;
 mod text;
 
+pub use challenge::{Challenge, Challenges};
 pub use cookie::{find_cookie, without_cookie};
 pub use digest::{DigestScheme, InvalidDigest, KeyDigest, Pepper};
 pub use extract::{Credential, Extracted, Extractor, MalformedCredential, OtherAuthorization, Prefixes};

@@ -19,7 +19,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName};
 use memchr::{memchr2_iter, memchr3_iter};
 
-use super::{CredentialSource, FoldedNames, MAX_SECRET_BYTES, Secret, find_cookie};
+use super::{Challenges, CredentialSource, FoldedNames, MAX_SECRET_BYTES, Secret, find_cookie};
 
 /// A secret and where it was found.
 #[derive(Debug)]
@@ -117,6 +117,7 @@ pub struct Extractor {
     lengths: u64,
     stripped: FoldedNames,
     stripped_cookies: Box<[Box<str>]>,
+    challenges: Challenges,
 }
 
 impl Extractor {
@@ -137,6 +138,7 @@ impl Extractor {
         let names = headers.iter().map(|(_, name)| name).chain([&AUTHORIZATION, &COOKIE]);
         let lengths = names.fold(0, |lengths, name| lengths | length_bit(name));
         Self {
+            challenges: Challenges::new(&sources),
             sources: sources.into(),
             prefixes,
             headers: headers.into(),
@@ -186,6 +188,12 @@ impl Extractor {
         &self.sources
     }
 
+    /// How a refused caller is told of them.
+    #[must_use]
+    pub fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
     /// Whether a header carries the key by itself and ends here. Spellings that an upstream may fold into such a name
     /// (`X_Api_Key`) are never read as a key, but they end here as well.
     #[must_use]
@@ -203,9 +211,9 @@ impl Extractor {
     /// # Errors
     /// Why what was shown cannot be judged. A request is refused then, on open endpoints too.
     pub fn extract<'h>(&self, headers: &'h HeaderMap) -> Result<Extracted<'h>, MalformedCredential> {
-        let there = self.there(headers);
-        let dedicated = if there.in_header { self.dedicated_header(headers)? } else { None };
-        let bearer = if there.in_authorization { self.bearer(headers)? } else { Bearer::None };
+        let found = self.look(headers);
+        let dedicated = found.dedicated.get()?;
+        let bearer = self.bearer(found.authorization)?;
         if let Some((source, text)) = dedicated {
             return Ok(Extracted { credential: Some(exact(text, source)?), authorization: bearer.as_other() });
         }
@@ -213,7 +221,7 @@ impl Extractor {
         if let (Some(source), Bearer::Ours(text)) = (self.bearer, &bearer) {
             return Ok(Extracted { credential: Some(exact(text, source)?), authorization: OtherAuthorization::None });
         }
-        if there.in_cookie
+        if found.has_cookies
             && let Some((source, text)) = self.cookie(headers)?
         {
             return Ok(Extracted { credential: Some(exact(text, source)?), authorization: bearer.as_other() });
@@ -229,37 +237,35 @@ impl Extractor {
         Ok(Extracted { credential, authorization })
     }
 
-    /// Where to look: to pass over the names once is quicker than to ask for each place.
-    fn there(&self, headers: &HeaderMap) -> There {
-        let mut there = There::default();
-        for name in headers.keys().filter(|name| self.lengths & length_bit(name) != 0) {
-            there.in_authorization |= *name == AUTHORIZATION;
-            there.in_cookie |= *name == COOKIE;
-            there.in_header |= self.headers.iter().any(|(_, place)| place == name);
+    /// What stands where keys stand: to pass over the fields once is quicker than to ask for each place.
+    fn look<'h>(&self, headers: &'h HeaderMap) -> Found<'h> {
+        let mut found = Found::default();
+        for (name, value) in headers.iter().filter(|(name, _)| self.lengths & length_bit(name) != 0) {
+            if let Some((source, _)) = self.headers.iter().find(|(_, place)| place == name) {
+                found.dedicated.add(*source, value.as_bytes().trim_ascii());
+            } else if name == AUTHORIZATION {
+                found.authorization.add(0, value.as_bytes().trim_ascii());
+            } else if name == COOKIE {
+                found.has_cookies = true;
+            }
         }
-        there
-    }
-
-    fn dedicated_header<'h>(&self, headers: &'h HeaderMap) -> Result<Option<(usize, &'h [u8])>, MalformedCredential> {
-        let places = self.headers.iter();
-        let values = places.flat_map(|(source, name)| headers.get_all(name).iter().map(|value| (*source, value)));
-        all_the_same(values.map(|(source, value)| (source, value.as_bytes().trim_ascii())))
+        found
     }
 
     fn cookie<'h>(&self, headers: &'h HeaderMap) -> Result<Option<(usize, &'h [u8])>, MalformedCredential> {
-        let mut found = None;
+        let mut found = OneValue::default();
         for (source, name) in &self.cookies {
-            let value = find_cookie(headers, name)?.map(|value| (*source, value));
-            found = all_the_same(found.into_iter().chain(value))?;
+            if let Some(value) = find_cookie(headers, name)? {
+                found.add(*source, value);
+            }
         }
-        Ok(found)
+        found.get()
     }
 
     /// Reads `Authorization` (RFC 9110 section 11.4, RFC 6750 section 2.1). There is at most one in an honest request;
     /// copies are let through, two that differ are somebody hoping that we read the one and the upstream the other.
-    fn bearer<'h>(&self, headers: &'h HeaderMap) -> Result<Bearer<'h>, MalformedCredential> {
-        let values = headers.get_all(AUTHORIZATION).iter().map(|value| (0, value.as_bytes().trim_ascii()));
-        let Some((_, value)) = all_the_same(values)? else { return Ok(Bearer::None) };
+    fn bearer<'h>(&self, authorization: OneValue<'h>) -> Result<Bearer<'h>, MalformedCredential> {
+        let Some((_, value)) = authorization.get()? else { return Ok(Bearer::None) };
         let blank = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
         let (scheme, text) = value.split_at(blank);
         if !scheme.eq_ignore_ascii_case(b"bearer") && !value.is_empty() {
@@ -275,12 +281,12 @@ impl Extractor {
     }
 }
 
-/// The kinds of places that a request has anything in.
+/// What stands in the places where keys stand.
 #[derive(Default)]
-struct There {
-    in_header: bool,
-    in_authorization: bool,
-    in_cookie: bool,
+struct Found<'h> {
+    dedicated: OneValue<'h>,
+    authorization: OneValue<'h>,
+    has_cookies: bool,
 }
 
 /// A bit for the length of a name; all long ones share one.
@@ -311,19 +317,25 @@ impl<'h> Bearer<'h> {
     }
 }
 
-/// The first of several values that must not differ.
-fn all_the_same<'h>(
-    values: impl Iterator<Item = (usize, &'h [u8])>,
-) -> Result<Option<(usize, &'h [u8])>, MalformedCredential> {
-    let mut found: Option<(usize, &[u8])> = None;
-    for (source, value) in values {
-        match found {
-            None => found = Some((source, value)),
-            Some((_, earlier)) if earlier == value => {}
-            Some(_) => return Err(MalformedCredential::Ambiguous),
+/// Several values that must not differ, with the first source of them.
+#[derive(Default)]
+struct OneValue<'h> {
+    first: Option<(usize, &'h [u8])>,
+    differs: bool,
+}
+
+impl<'h> OneValue<'h> {
+    fn add(&mut self, source: usize, value: &'h [u8]) {
+        match &mut self.first {
+            None => self.first = Some((source, value)),
+            Some((first, earlier)) if *earlier == value => *first = source.min(*first),
+            Some(_) => self.differs = true,
         }
     }
-    Ok(found)
+
+    fn get(&self) -> Result<Option<(usize, &'h [u8])>, MalformedCredential> {
+        if self.differs { Err(MalformedCredential::Ambiguous) } else { Ok(self.first) }
+    }
 }
 
 /// A text that can only be meant as a key of ours.

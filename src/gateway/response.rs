@@ -4,7 +4,7 @@
 //! a key exists, an address, another system's words — is for the log and never stands here.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::grpc;
 use crate::admission::Rejection;
-use crate::credential::{CredentialSource, Extractor, MalformedCredential};
+use crate::credential::{Challenge, Challenges, Extractor, MalformedCredential};
 use crate::forward::{ForwardError, RequestBodyError};
 use crate::limit::{Exceeded, Limits, Measure};
 use crate::management::Refused;
@@ -36,15 +36,6 @@ pub(super) struct Refusal {
     retry_after_seconds: Option<u32>,
     /// Names of the limits that were reached, the one that refuses the longest first.
     policies: Vec<Arc<str>>,
-}
-
-/// What `WWW-Authenticate` says (RFC 6750 section 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Challenge {
-    /// Nothing was shown: no error is named.
-    Plain,
-    /// `error="..."`.
-    Error(&'static str),
 }
 
 impl Refusal {
@@ -183,7 +174,7 @@ impl Refusal {
             "credential_rejected",
             "The API key is not accepted. Check that it is complete, and ask its issuer whether it is still good.",
         )
-        .challenge(Challenge::Error("invalid_token"))
+        .challenge(Challenge::InvalidToken)
     }
 
     fn of_malformed(fault: MalformedCredential) -> Self {
@@ -199,7 +190,7 @@ impl Refusal {
                 "Authorization holds an API key without its scheme. Write `Authorization: Bearer <key>`.",
             ),
         };
-        Self::new(StatusCode::BAD_REQUEST, code, detail).challenge(Challenge::Error("invalid_request"))
+        Self::new(StatusCode::BAD_REQUEST, code, detail).challenge(Challenge::InvalidRequest)
     }
 
     fn of_denial(denial: &Denial) -> Self {
@@ -241,12 +232,12 @@ impl Refusal {
                     format!("The API key lacks the permission {}.", list(permissions.clone())),
                 )
                 .required(json!({ "permissions": permissions }))
-                .challenge(Challenge::Error("insufficient_scope"))
+                .challenge(Challenge::InsufficientScope)
             }
             Denial::ReadOnly => {
                 forbidden("read_only_key", "The API key is read only: it may use GET, HEAD and OPTIONS.".to_owned())
                     .required(json!({ "methods": ["GET", "HEAD", "OPTIONS"] }))
-                    .challenge(Challenge::Error("insufficient_scope"))
+                    .challenge(Challenge::InsufficientScope)
             }
             Denial::TenantMismatch => {
                 forbidden("tenant_mismatch", "The API key belongs to another tenant than the one asked for.".to_owned())
@@ -386,11 +377,9 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge {
-            each_challenge(challenge, extractor, |text| {
-                if let Ok(value) = HeaderValue::from_str(text) {
-                    headers.append(WWW_AUTHENTICATE, value);
-                }
-            });
+            for value in extractor.map_or(&*ANYWHERE, Extractor::challenges).of(challenge) {
+                headers.append(WWW_AUTHENTICATE, value.clone());
+            }
         }
         if let Some(value) = self.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
             headers.insert(ALLOW, value);
@@ -460,6 +449,9 @@ impl Refusal {
     }
 }
 
+/// What is told where no endpoint says how it takes keys.
+static ANYWHERE: LazyLock<Challenges> = LazyLock::new(|| Challenges::new(&[]));
+
 /// The code of every limit on requests, as Målbar, CodeQR and others have it.
 const RATE_LIMIT_EXCEEDED: &str = "rate_limit_exceeded";
 
@@ -478,39 +470,6 @@ fn push_field(body: &mut String, name: &str, text: &str) {
         body.push('"');
     } else {
         body.push_str(&Value::from(text).to_string());
-    }
-}
-
-/// One challenge for each way to show a key that the endpoint really takes. No scheme is registered for keys in a header
-/// of their own; `ApiKey` is the one in use.
-fn each_challenge(challenge: Challenge, extractor: Option<&Extractor>, mut say: impl FnMut(&str)) {
-    let sources = extractor.map_or(&[][..], Extractor::sources);
-    let header = sources.iter().find_map(|source| match source {
-        CredentialSource::Header { name, deprecated: false } if name.as_str() == "x-api-key" => Some(name),
-        _ => None,
-    });
-    let header = header.or_else(|| {
-        sources.iter().find_map(|source| match source {
-            CredentialSource::Header { name, deprecated: false } => Some(name),
-            _ => None,
-        })
-    });
-    // One piece of memory for all of them.
-    let mut text = String::with_capacity(128);
-    let mut say = |start: &[&str]| {
-        text.clear();
-        start.iter().for_each(|part| text.push_str(part));
-        if let Challenge::Error(error) = challenge {
-            [", error=\"", error, "\""].iter().for_each(|part| text.push_str(part));
-        }
-        say(&text);
-    };
-    // Without an endpoint, and where only cookies are taken, `Bearer` is the scheme that clients understand.
-    if header.is_none() || sources.contains(&CredentialSource::Bearer) {
-        say(&["Bearer realm=\"keygate\""]);
-    }
-    if let Some(name) = header {
-        say(&["ApiKey realm=\"keygate\", header=\"", name.as_str(), "\""]);
     }
 }
 
