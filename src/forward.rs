@@ -32,6 +32,7 @@ pub mod whole;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -126,6 +127,23 @@ struct Shared {
     balance: Balance,
     streams: Arc<OpenStreams>,
     tunnels: Arc<Tunnels>,
+}
+
+/// Lets the other tasks of this worker that can go on do so first.
+///
+/// Under load, requests that have come together are all judged before the first of them leaves, and then leave one right
+/// behind the other. The first wakes the server; the others find it awake, and to wake somebody is the dearest thing that
+/// sending can do. A request that is alone is asked again at once.
+async fn give_way() {
+    let mut has_given_way = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_given_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl std::fmt::Debug for Forwarder {
@@ -279,6 +297,7 @@ impl Forwarder {
                     until,
                     place: place.take(),
                 };
+                give_way().await;
                 let mut exchange = Exchange::new(connection, sending, rules);
                 let outcome = poll_fn(|context| exchange.poll_head(context)).await;
                 let is_stale = match &outcome {
