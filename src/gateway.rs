@@ -245,7 +245,7 @@ impl Gateway {
                 host: authority,
                 trusts_peer: seen.trusts_peer,
             };
-            let body = CountedBody::new(body, received, Arc::clone(&self.worker), permit.shown());
+            let body = CountedBody::new(body, received, &self.worker, permit.shown());
             let answer = self.worker.forwarder.send(permit, outgoing, body, upgrade).await;
             record.upstream_answered();
             let answer = answer.map_err(Failure::Upstream)?;

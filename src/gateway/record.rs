@@ -370,12 +370,16 @@ const KEY_WITHDRAWN: &str = "key_withdrawn";
 const CALLER_LEFT: u16 = 499;
 
 /// A request's body that counts its bytes and ends with the key that was shown.
+///
+/// Most requests have none, and what is moved from hand to hand for each of them is a pointer.
 #[derive(Debug)]
-pub(super) struct CountedBody {
+pub(super) struct CountedBody(Option<Box<Counted>>);
+
+#[derive(Debug)]
+struct Counted {
     body: RequestBody,
     received: Option<Arc<AtomicU64>>,
-    /// Only where there is a body to be cut.
-    worker: Option<Arc<Worker>>,
+    worker: Arc<Worker>,
     shown: Option<TableEntry>,
     withdrawal: Withdrawal,
 }
@@ -384,17 +388,14 @@ impl CountedBody {
     pub(super) fn new(
         body: RequestBody,
         received: Option<Arc<AtomicU64>>,
-        worker: Arc<Worker>,
+        worker: &Arc<Worker>,
         shown: Option<&TableEntry>,
     ) -> Self {
         let has_body = !body.is_end_stream();
-        Self {
-            body,
-            received,
-            worker: has_body.then_some(worker),
-            shown: shown.filter(|_| has_body).cloned(),
-            withdrawal: Withdrawal::default(),
-        }
+        Self(has_body.then(|| {
+            let (worker, shown) = (Arc::clone(worker), shown.cloned());
+            Box::new(Counted { body, received, worker, shown, withdrawal: Withdrawal::default() })
+        }))
     }
 }
 
@@ -406,11 +407,9 @@ impl HttpBody for CountedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let this = &mut *self;
+        let Some(this) = self.0.as_deref_mut() else { return Poll::Ready(None) };
         let frame = Pin::new(&mut this.body).poll_frame(context);
-        if let Some(worker) = &this.worker
-            && this.withdrawal.poll(worker, this.shown.as_ref(), frame.is_pending(), context).is_ready()
-        {
+        if this.withdrawal.poll(&this.worker, this.shown.as_ref(), frame.is_pending(), context).is_ready() {
             return Poll::Ready(Some(Err(RequestBodyError::KeyWithdrawn)));
         }
         let frame = ready!(frame);
@@ -423,11 +422,11 @@ impl HttpBody for CountedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.as_ref().is_none_or(|counted| counted.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |counted| counted.body.size_hint())
     }
 }
 
