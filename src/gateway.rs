@@ -453,7 +453,7 @@ impl Gateway {
         let extractor = endpoint.map(|endpoint| &*endpoint.extractor);
         let mut response = match is_told_in_grpc {
             true => refusal.into_grpc_response(style),
-            false => refusal.into_response(style, extractor, seen.request_id.as_str()),
+            false => refusal.into_response(style, extractor, &seen.request_id),
         }
         .map(Body::full);
         if closes {
@@ -469,7 +469,7 @@ impl Gateway {
         let request_id = self.worker.request_ids.next(SystemTime::now());
         let style = self.worker.shared.snapshot.load().errors;
         let code = refusal.exact_code;
-        let mut response = refusal.into_response(style, None, request_id.as_str()).map(Bytes::from);
+        let mut response = refusal.into_response(style, None, &request_id).map(Bytes::from);
         if let Some(value) = request_id.value() {
             response.headers_mut().insert(request_id::HEADER, value);
         }
