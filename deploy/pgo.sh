@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A release build that the compiler has shaped after what keygate does all day (profile-guided optimisation).
 #
-#   bash deploy/pgo.sh            # makes target/pgo/keygate, some 15 minutes on two cores
+#   bash deploy/pgo.sh            # makes target/pgo/keygate, some 12 minutes on two cores
 #
 # Four steps: build keygate so that it counts what it does; let it serve the scenarios of the side-by-side bench; hand the
 # counts to the compiler, and build again; count instructions for each request of the usual release build and of this one.
