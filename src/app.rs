@@ -225,6 +225,7 @@ pub fn run(
     table.extend(&loaded.keys);
     let management = keys::open(&loaded, Arc::clone(&table))?;
     keys::plans_fit(&management, &loaded)?;
+    loaded.forget_places();
     let webhook = Arc::new(ArcSwapOption::from(webhook_receiver(loaded.issuing.webhook.as_ref())));
     let of_store = management.load()?;
     let first_secret = match first {

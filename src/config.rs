@@ -98,6 +98,11 @@ struct Places {
 }
 
 impl Loaded {
+    /// Lets go of where keys were written, once nothing more can be said against them: of a million keys it is 16 MB.
+    pub fn forget_places(&mut self) {
+        self.places = Places::default();
+    }
+
     /// Refuses what was loaded, for reasons that it does not hold itself: of a key by its place in [`Loaded::keys`], or of
     /// the files as a whole; what is wrong, and how to mend it.
     #[must_use]
