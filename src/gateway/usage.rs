@@ -78,7 +78,7 @@ impl KeyUsage {
         let key = &shown.key.id;
         let mut counts = self.lock();
         let counts = &mut *counts;
-        if counts.add(key, endpoint, last) {
+        if counts.add(key, endpoint, last) || counts.admitted.len() >= MAX_ENTRIES {
             return;
         }
         let named = counts.endpoints.entry(last.secret).or_default();
@@ -91,11 +91,9 @@ impl KeyUsage {
         if last.was_pending || counts.admitted.len() >= MANY_ENTRIES {
             self.presses.store(true, Ordering::Relaxed);
         }
-        if counts.admitted.len() < MAX_ENTRIES {
-            let place = (last.secret, place_of(endpoint));
-            let (key, endpoint) = (key.clone(), Arc::clone(endpoint));
-            counts.admitted.insert(place, Admitted { key, endpoint, count: 1, last });
-        }
+        let place = (last.secret, place_of(endpoint));
+        let (key, endpoint) = (key.clone(), Arc::clone(endpoint));
+        counts.admitted.insert(place, Admitted { key, endpoint, count: 1, last });
     }
 
     /// A request with this key, which is known, was refused.

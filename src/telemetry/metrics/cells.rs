@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::RequestSample;
 
 /// Which set of label values a text belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Space {
     Endpoint,
     ClientType,
@@ -262,10 +262,17 @@ struct Shard {
     met: [Met; SPACES],
     /// Numbers of endpoints and upstreams by the place of their name in memory, which stays theirs as long as it is held here:
     /// for each request, and quicker than to read the name.
-    placed: HashMap<usize, (Arc<str>, u32), BuildHasherDefault<Mix>>,
+    placed: HashMap<(usize, Space), Placed, BuildHasherDefault<Mix>>,
     /// Numbers of words from the code by place and length.
     words: HashMap<(usize, usize), u32, BuildHasherDefault<Mix>>,
     totals: Totals,
+}
+
+/// A name that is known by its place, held so that no other comes to stand there.
+#[derive(Debug)]
+struct Placed {
+    _name: Arc<str>,
+    number: u32,
 }
 
 /// Names of endpoints and upstreams that are known by place. Each reload brings new ones for those it reads anew, so now and
@@ -292,15 +299,16 @@ impl Shard {
 
     /// The number of a name that requests share.
     fn number_of_shared(&mut self, names: &Names, space: Space, name: &Arc<str>) -> u32 {
-        let place = Arc::as_ptr(name).cast::<u8>() as usize;
-        if let Some((_, number)) = self.placed.get(&place) {
-            return *number;
+        // An endpoint and its upstream may be called by one name in one place.
+        let place = (Arc::as_ptr(name).cast::<u8>() as usize, space);
+        if let Some(placed) = self.placed.get(&place) {
+            return placed.number;
         }
         if self.placed.len() >= MOST_PLACED {
             self.placed.clear();
         }
         let number = self.number(names, space, name);
-        self.placed.insert(place, (Arc::clone(name), number));
+        self.placed.insert(place, Placed { _name: Arc::clone(name), number });
         number
     }
 
@@ -436,6 +444,11 @@ impl Hasher for Mix {
 
     fn write_usize(&mut self, word: usize) {
         self.mix(word as u64);
+    }
+
+    /// What of several an enum is.
+    fn write_isize(&mut self, word: isize) {
+        self.0 ^= word as u64;
     }
 
     fn finish(&self) -> u64 {

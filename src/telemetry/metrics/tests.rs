@@ -52,6 +52,29 @@ fn what_workers_count_is_summed() {
 }
 
 #[test]
+fn an_endpoint_and_an_upstream_of_one_name_in_one_place_are_counted_each_as_what_it_is() {
+    let metrics = Metrics::default();
+    let worker = metrics.worker();
+    // So that the numbers of the two differ.
+    worker.request(&sample("first", "cms", 1));
+    let name = shared("orders");
+    worker.request(&RequestSample {
+        endpoint: Some(name),
+        upstream: Some((name, Duration::ZERO)),
+        ..sample("", "cms", 1)
+    });
+    worker.upstream_connection(name, true);
+    let text = metrics.render();
+    for series in [
+        r#"keygate_request_duration_seconds_count{endpoint="orders"}"#,
+        r#"keygate_upstream_request_duration_seconds_count{upstream="orders"}"#,
+        r#"keygate_upstream_connections_total{upstream="orders",reused="true"}"#,
+    ] {
+        assert_eq!(value(&text, series), 1.0, "{series}");
+    }
+}
+
+#[test]
 fn a_histogram_has_exact_sums_and_bounds_that_include_their_own_value() {
     let metrics = Metrics::default();
     let worker = metrics.worker();
