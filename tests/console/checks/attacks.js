@@ -108,7 +108,11 @@ check('attacks: guessing tokens is throttled, and the page says for how long', a
     const page = await visit(here, { expects: ['401', '429'] });
     for (let guess = 0; guess < 12; guess += 1) {
         await page.write('Admin token', `kg_admin_guess${guess}`);
+        // Each guess is answered before the next: a press while one is under way does nothing.
+        const answered = page.waitForResponse((response) =>
+            response.url().endsWith('/v1/session') && response.request().method() === 'POST');
         await page.press('Sign in');
+        await answered;
         await page.locator('.banner-bad').waitFor();
         await page.getByRole('button', { name: 'Sign in' }).and(page.locator(':not([aria-disabled])')).waitFor();
     }
