@@ -175,9 +175,10 @@ impl Upkeep {
     fn collect_usage(&mut self, samples: &mut Vec<UsageSample>) {
         self.management.copy_waiting_files();
         if !self.management.do_files_wait() {
+            let of_before = samples.len();
             samples.extend((self.usage)());
-            // Rows that lie together are written together.
-            samples.sort_unstable_by(|one, other| one.key.as_str().cmp(other.key.as_str()));
+            // Rows that lie together are written together. What waited longest stays in front, and is what room is made with.
+            samples[of_before..].sort_unstable_by(|one, other| one.key.as_str().cmp(other.key.as_str()));
             self.write_usage(samples);
         }
     }

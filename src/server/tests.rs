@@ -335,6 +335,32 @@ async fn slow_and_silent_clients_are_ended_in_time() {
     }
 }
 
+/// Times longer than a rest: between two exchanges the timer stands at that, and must find what has begun since.
+#[tokio::test]
+async fn what_begins_behind_an_answer_has_its_own_time() {
+    let limit = Duration::from_millis(700);
+    let server = Running::start(ConnectionSettings { head_time: limit, write_time: limit, ..Default::default() });
+    let behind_an_answer = async |bytes: &[u8]| {
+        let mut tcp = server.connect().await;
+        tcp.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        tcp.write_all(bytes).await.expect("sent");
+        tcp
+    };
+
+    let mut half_a_head = behind_an_answer(b"GET /2").await;
+    let begun = Instant::now();
+    assert_eq!(statuses(&read_to_close(&mut half_a_head).await), ["200", "408"]);
+    let took = begun.elapsed();
+    assert!(took >= limit - Duration::from_millis(5) && took < limit + Duration::from_millis(2500), "{took:?}");
+
+    let mut takes_nothing = behind_an_answer(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    tokio::time::sleep(limit * 3).await;
+    let mut taken = Vec::new();
+    let _ = in_time(takes_nothing.read_to_end(&mut taken)).await;
+    assert!(taken.len() < 64 << 20, "it was cut before its end");
+}
+
 #[tokio::test]
 async fn a_head_that_drips_is_ended_at_its_deadline_not_after_its_last_byte() {
     let server = Running::start(ConnectionSettings { head_time: Duration::from_millis(300), ..Default::default() });
