@@ -112,6 +112,8 @@ pub struct Outgoing<'a> {
     pub host: &'a str,
     /// What the peer says of where the request comes from is believed.
     pub trusts_peer: bool,
+    /// A moment ago, so that the clock need not be read again.
+    pub now: Instant,
 }
 
 /// Forwards the requests of one worker. A clone is another handle to the same.
@@ -279,10 +281,16 @@ impl Forwarder {
                     None => Box::pin(self.enter(upstream)).await?,
                 },
             };
-            let until = shared.settings.exchange_time.map(|time| Instant::now() + time);
+            let mut now = outgoing.now;
+            if place.is_some() {
+                // It may have been waited for.
+                now = Instant::now();
+            }
+            let until = shared.settings.exchange_time.map(|time| now + time);
             let mut stale = None;
             loop {
-                let Connected { candidate, lane, mut connection, since } = self.connect(permit, servers, stale).await?;
+                let connected = self.connect(permit, servers, stale, now).await?;
+                let Connected { candidate, lane, mut connection, since } = connected;
                 write_head(&mut connection.output, permit, outgoing, plan, Some(&candidate.server.host_value));
                 let is_reused = connection.is_reused;
                 let sending = Sending::new(body, plan.framing, trailer_rule(permit));
@@ -309,6 +317,7 @@ impl Forwarder {
                     shared.metrics.upstream_retry(&upstream.name);
                     (body, place) = exchange.into_body();
                     stale = Some(candidate);
+                    now = Instant::now();
                     continue;
                 }
                 match outcome {
@@ -350,6 +359,7 @@ impl Forwarder {
         permit: &Permit,
         servers: &'u [Server],
         stale: Option<Candidate<'u>>,
+        mut now: Instant,
     ) -> Result<Connected<'u>, ForwardError> {
         let shared = &*self.shared;
         let upstream = &permit.endpoint().upstream;
@@ -357,7 +367,6 @@ impl Forwarder {
         let mut failure = ForwardError::NoServer;
         let mut again = stale;
         while tried.len() < MAX_SERVERS_TRIED {
-            let now = Instant::now();
             let may_reuse = again.is_none();
             let picked = again.take().or_else(|| shared.pick(upstream, servers, &tried, now));
             let Some(candidate) = picked else { break };
@@ -374,7 +383,8 @@ impl Forwarder {
                     return Ok(Connected { candidate, lane, connection, since: Instant::now() });
                 }
                 Err(error) => {
-                    shared.balance.failed(upstream, candidate, Instant::now(), &shared.metrics);
+                    now = Instant::now();
+                    shared.balance.failed(upstream, candidate, now, &shared.metrics);
                     tried.push(candidate.address);
                     failure = error;
                 }

@@ -17,6 +17,7 @@ mod record;
 mod request_id;
 mod response;
 mod usage;
+mod wall_clock;
 mod withdrawal;
 
 use std::collections::HashSet;
@@ -50,6 +51,7 @@ use record::{CountedBody, Record, RecordedBody};
 use request_id::{RequestId, RequestIds};
 use response::Refusal;
 pub use usage::KeyUsage;
+use wall_clock::WallClock;
 pub use withdrawal::cut_withdrawn;
 
 /// How long a request waits before it looks whether rules and keys are of one piece again.
@@ -105,6 +107,7 @@ struct Worker {
     forwarder: Forwarder,
     metrics: WorkerMetrics,
     request_ids: RequestIds,
+    wall_clock: WallClock,
     usage: Arc<KeyUsage>,
 }
 
@@ -140,7 +143,8 @@ impl Gateway {
     /// A gateway for one worker, with upstream connections of its own.
     #[must_use]
     pub fn new(shared: Arc<Shared>, forwarder: Forwarder, metrics: WorkerMetrics, usage: Arc<KeyUsage>) -> Self {
-        Self { worker: Arc::new(Worker { shared, forwarder, metrics, request_ids: RequestIds::new(), usage }) }
+        let (request_ids, wall_clock) = (RequestIds::new(), WallClock::new());
+        Self { worker: Arc::new(Worker { shared, forwarder, metrics, request_ids, wall_clock, usage }) }
     }
 
     /// Takes a request from its head to its answer.
@@ -152,7 +156,8 @@ impl Gateway {
         request: Request<RequestBody>,
         peer: &Arc<Peer>,
     ) -> impl Future<Output = Response<RecordedBody>> + Send {
-        let (started, at) = (Instant::now(), SystemTime::now());
+        let started = Instant::now();
+        let at = self.worker.wall_clock.at(started);
         let (mut parts, body) = request.into_parts();
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         let mut view = self.view(&parts, peer, at);
@@ -224,7 +229,7 @@ impl Gateway {
                 Admitted::Preflight(preflight) => return Ok(answer_preflight(&preflight, parts, record)),
             };
             self.note_deprecated_source(&permit);
-            let received = record.received();
+            let (received, decided) = (record.received(), record.decided_at());
             let permit = if view.snapshot.limits.is_empty() { permit } else { self.ask_limits(permit, taken, record)? };
             let permit = record.admitted(permit);
             if let Some(most) = permit.endpoint().max_body {
@@ -244,6 +249,7 @@ impl Gateway {
                 request_id: seen.request_id.as_bytes(),
                 host: authority,
                 trusts_peer: seen.trusts_peer,
+                now: decided.into(),
             };
             let body = CountedBody::new(body, received, &self.worker, permit.shown());
             let answer = self.worker.forwarder.send(permit, outgoing, body, upgrade).await;

@@ -14,8 +14,10 @@ use http::HeaderName;
 /// A set of header names, compared as described above.
 #[derive(Clone, Default)]
 pub struct FoldedNames {
-    /// Folded, each once.
+    /// Folded, each once, the shorter ones first.
     names: Box<[Box<[u8]>]>,
+    /// For each length, as below, how many names are shorter.
+    shorter: Box<[usize]>,
     /// For each length (the last place stands for all longer ones), one bit for each first byte that occurs, by its low
     /// five bits: these tell letters apart.
     first_bytes: Box<[u32]>,
@@ -29,7 +31,7 @@ impl FoldedNames {
     pub fn new<'n>(names: impl IntoIterator<Item = &'n [u8]>) -> Self {
         let mut folded: Vec<Box<[u8]>> =
             names.into_iter().map(|name| name.iter().copied().map(fold).collect()).collect();
-        folded.sort_unstable();
+        folded.sort_unstable_by(|one, other| one.len().cmp(&other.len()).then_with(|| one.cmp(other)));
         folded.dedup();
         let mut first_bytes = vec![0; LENGTHS];
         for name in &folded {
@@ -37,7 +39,8 @@ impl FoldedNames {
                 first_bytes[name.len().min(LENGTHS - 1)] |= bit(*first);
             }
         }
-        Self { names: folded.into(), first_bytes: first_bytes.into() }
+        let shorter = (0..LENGTHS).map(|length| folded.partition_point(|name| name.len() < length)).collect();
+        Self { names: folded.into(), shorter, first_bytes: first_bytes.into() }
     }
 
     /// Whether the set holds this name, in whatever spelling.
@@ -54,16 +57,19 @@ impl FoldedNames {
         seen & bit(fold(*first)) != 0 && self.search(name)
     }
 
-    /// The folded names, sorted.
+    /// The folded names, the shorter ones first, those of one length sorted.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.names.iter().map(|name| &**name)
     }
 
     #[inline(never)]
     fn search(&self, name: &[u8]) -> bool {
-        self.names
-            .iter()
-            .any(|held| held.len() == name.len() && held.iter().copied().eq(name.iter().copied().map(fold)))
+        let shorter = self.shorter.get(name.len().min(LENGTHS - 1)).copied().unwrap_or(0);
+        let of_length =
+            self.names.get(shorter..).unwrap_or_default().iter().take_while(|held| held.len() <= name.len());
+        let mut of_length = of_length.filter(|held| held.len() == name.len());
+        // Most that are held are written as they are held.
+        of_length.any(|held| **held == *name || held.iter().copied().eq(name.iter().copied().map(fold)))
     }
 }
 

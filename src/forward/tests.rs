@@ -139,7 +139,15 @@ pub(super) fn peer() -> Peer {
 }
 
 pub(super) fn outgoing<'a>(parts: &'a http_request::Parts, peer: &'a Peer) -> Outgoing<'a> {
-    Outgoing { parts, peer, is_secure: false, request_id: b"req-1", host: "api.example.com", trusts_peer: false }
+    Outgoing {
+        parts,
+        peer,
+        is_secure: false,
+        request_id: b"req-1",
+        host: "api.example.com",
+        trusts_peer: false,
+        now: Instant::now(),
+    }
 }
 
 /// A request's head from `METHOD target` and its fields.

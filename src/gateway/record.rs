@@ -87,6 +87,11 @@ impl Record {
         self.started
     }
 
+    /// When it was decided.
+    pub(super) fn decided_at(&self) -> Instant {
+        self.decided
+    }
+
     /// Counts the decision, which has just been made.
     pub(super) fn decided(&mut self, admitted: &Result<Admitted, Refused>) {
         self.decided = Instant::now();
@@ -133,6 +138,15 @@ impl Record {
     /// An upstream's fault.
     pub(super) fn failed(&mut self, code: &'static str) {
         self.code = Some(code);
+    }
+
+    /// When all of the answer was there: now, unless it was made in one piece a moment ago and leaves as it is.
+    fn ended(&self, is_one_piece: bool) -> Instant {
+        match (&self.outcome, self.upstream) {
+            (_, Some(upstream)) if is_one_piece => self.decided + upstream,
+            (Outcome::Refused(_), None) if is_one_piece => self.decided,
+            _ => Instant::now(),
+        }
     }
 
     /// The endpoint that governs the request, if one was found.
@@ -189,6 +203,9 @@ impl Record {
         snapshot: Arc<Snapshot>,
     ) -> Response<RecordedBody> {
         let status = response.status();
+        // On HTTP/2 it may have to wait for the window.
+        let is_one_piece =
+            parts.version != http::Version::HTTP_2 && matches!(response.body(), Body::Empty | Body::Full(_));
         let writes_log = self.worker.shared.access_log.is_on();
         let ending = Box::new(Ending {
             method: parts.method.clone(),
@@ -196,6 +213,7 @@ impl Record {
             record: self,
             snapshot,
             status,
+            is_one_piece,
             bytes: 0,
             withdrawal: Withdrawal::default(),
         });
@@ -258,6 +276,8 @@ struct Ending {
     snapshot: Arc<Snapshot>,
     method: Method,
     status: StatusCode,
+    /// All of the body is there, and leaves in this turn.
+    is_one_piece: bool,
     bytes: u64,
     withdrawal: Withdrawal,
 }
@@ -283,8 +303,9 @@ impl Ending {
     }
 
     /// Counts and prints.
-    fn finish(self, end: End) {
-        let duration = self.record.started.elapsed();
+    fn finish(&self, end: End) {
+        let ended = self.record.ended(self.is_one_piece && end == End::Whole);
+        let duration = ended.saturating_duration_since(self.record.started);
         let endpoint = self.record.endpoint(&self.snapshot);
         let key = self.record.key();
         let client_type = key.map_or("", |key| key.client.client_type.as_str());

@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::drain::{Drain, Watch};
-use super::exchange::{Exchanges, Running, answer};
+use super::exchange::{Exchanges, Running, Turn, answer, answer_in_turn};
 use super::handler::Handler;
 use super::limits::Place;
 use super::listener::{ListenerInfo, Protocol};
@@ -170,13 +170,6 @@ async fn serve_http1<H: Handler>(
     let settings = &worker.settings;
     let state = Arc::clone(&exchanges.state);
     let mut stream = Stream::http1(transport, prefix, settings.head, Arc::clone(&state), worker.drain.clone(), place);
-    let service = || {
-        let exchanges = Arc::clone(&exchanges);
-        service_fn(move |request| {
-            let running = Running::begin(&exchanges.state);
-            answer(Arc::clone(&exchanges), running, request)
-        })
-    };
     let mut builder = http1::Builder::new();
     // The guard has the limits and the keeper has the time; hyper only must not be narrower than they are.
     builder.header_read_timeout(None).max_buf_size((64 * 1024).max(settings.head.head_bytes + 8192));
@@ -184,11 +177,17 @@ async fn serve_http1<H: Handler>(
         builder.max_headers(settings.head.field_count);
     }
     let (end, stream, unread) = loop {
-        // In a box, so that a connection that rests holds neither this nor its buffers.
-        let mut connection = Box::new(builder.serve_connection(TokioIo::new(stream), service()).with_upgrades());
+        // Both in boxes, so that a connection that rests holds neither them nor their buffers.
+        let turn = Turn::new();
+        let service = service_fn(|request| {
+            answer_in_turn(&exchanges, &turn, request, |request| exchanges.handler.handle(request, &exchanges.peer))
+        });
+        let mut connection = Box::new(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let end = poll_fn(|context| {
             loop {
-                if let Poll::Ready(outcome) = Pin::new(&mut *connection).poll(context) {
+                // While a request is handled, and nothing has happened on the socket, there is nothing to do for hyper.
+                let is_for_hyper = state.has_socket_event() || !turn.goes_on(context);
+                if is_for_hyper && let Poll::Ready(outcome) = Pin::new(&mut *connection).poll(context) {
                     return Poll::Ready(End::Finished(outcome));
                 }
                 if let Some(violation) = state.violation()

@@ -1,7 +1,8 @@
 //! One exchange: a request goes to the handler, its answer goes back, and the connection hears when both are over.
 //!
-//! hyper calls [`answer`] for each request. It counts the exchange from here until the last byte of the answer has been
-//! taken, keeps a panic from ending more than this one exchange, and refuses what no handler should see.
+//! hyper calls [`answer`] for each request of HTTP/2, and [`answer_in_turn`] for each of HTTP/1. They count the exchange
+//! from here until the last byte of the answer has been taken, keep a panic from ending more than this one exchange, and
+//! refuse what no handler should see.
 //!
 //! Nothing here looks at paths, headers or keys.
 //!
@@ -12,12 +13,12 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Version, header};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::drain::Drain;
@@ -42,7 +43,7 @@ pub(super) struct Exchanges<H> {
     pub(super) limits: GuardLimits,
 }
 
-/// Answers one request. It never fails, but hyper wants it said in this form.
+/// Answers one request of HTTP/2. It never fails, but hyper wants it said in this form.
 ///
 /// hyper moves the future several times for each request, so what the handler does is boxed. A block instead of an `async
 /// fn`, because that would hold the request twice.
@@ -68,6 +69,83 @@ pub(super) fn answer<H: Handler>(
             Err(panicked) => Err(panicked),
         };
         Ok(complete(response, &exchanges, running, version))
+    }
+}
+
+/// What an HTTP/1 connection handles: one request at a time, each in the same place.
+///
+/// hyper looks at everything whenever the connection is woken, and most often it is the handler who has something to do:
+/// [`Turn::goes_on`] asks the handler alone.
+pub(super) struct Turn<F: Future>(Mutex<Handling<F>>);
+
+struct Handling<F: Future> {
+    /// In a box, because the connection is moved before it is served.
+    future: Pin<Box<Option<F>>>,
+    outcome: Option<Result<F::Output, Panicked>>,
+    has_body: bool,
+}
+
+impl<F: Future> Turn<F> {
+    /// With nothing to handle yet.
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Handling { future: Box::pin(None), outcome: None, has_body: false }))
+    }
+
+    /// Goes on with a request that is being handled, and says whether it still is and hyper has no part in it: a body
+    /// would have to be read.
+    pub(super) fn goes_on(&self, context: &mut Context<'_>) -> bool {
+        let mut handling = self.lock();
+        if handling.has_body || handling.future.is_none() {
+            return false;
+        }
+        handling.poll(context);
+        handling.outcome.is_none()
+    }
+
+    fn begin(&self, handle: impl FnOnce() -> F, has_body: bool) {
+        let mut handling = self.lock();
+        handling.has_body = has_body;
+        // Made where it stays, as far as that can be had: it is large.
+        if let Err(panicked) = catch(|| handling.future.set(Some(handle()))) {
+            handling.outcome = Some(Err(panicked));
+        }
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Result<F::Output, Panicked>> {
+        let mut handling = self.lock();
+        handling.poll(context);
+        handling.outcome.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Handling<F>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: Future> Handling<F> {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        let Some(future) = self.future.as_mut().as_pin_mut() else { return };
+        if let Poll::Ready(outcome) = contain(|| future.poll(context)) {
+            self.future.set(None);
+            self.outcome = Some(outcome);
+        }
+    }
+}
+
+/// Answers one request of HTTP/1, whose turn it is.
+pub(super) fn answer_in_turn<H: Handler, F: Future<Output = Response<H::Body>> + Send>(
+    exchanges: &Exchanges<H>,
+    turn: &Turn<F>,
+    request: Request<Incoming>,
+    handle: impl FnOnce(Request<RequestBody>) -> F,
+) -> impl Future<Output = Result<Response<Outgoing<H::Body>>, Infallible>> + Send {
+    let running = Running::begin(&exchanges.state);
+    let version = request.version();
+    let has_body = !request.body().is_end_stream();
+    turn.begin(|| handle(request.map(|incoming| RequestBody::new(incoming, exchanges.pace, false))), has_body);
+    async move {
+        let response = poll_fn(|context| turn.poll(context)).await;
+        Ok(complete(response, exchanges, running, version))
     }
 }
 

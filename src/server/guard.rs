@@ -278,6 +278,10 @@ impl Guard {
                 b'\n' => return Err(Violation::BareLineFeed),
                 _ => {
                     self.part = 0;
+                    if let Some(next) = self.step_plain_line(bytes, at) {
+                        self.state = State::FieldStart;
+                        return Ok(next);
+                    }
                     self.state = State::Method;
                     return Ok(at);
                 }

@@ -31,6 +31,8 @@ pub(super) struct ConnectionState {
     write_stalled_since: AtomicU64,
     has_unflushed: AtomicBool,
     has_read_preface: AtomicBool,
+    /// Reading has something new to give, or has not been asked yet.
+    is_readable: AtomicBool,
     /// HTTP/2: the client sent too many frames that bring nothing forward.
     is_flooded: AtomicBool,
     is_tunnel: AtomicBool,
@@ -61,6 +63,7 @@ impl ConnectionState {
             write_stalled_since: AtomicU64::new(0),
             has_unflushed: AtomicBool::new(false),
             has_read_preface: AtomicBool::new(false),
+            is_readable: AtomicBool::new(true),
             is_flooded: AtomicBool::new(false),
             is_tunnel: AtomicBool::new(false),
             is_last: AtomicBool::new(false),
@@ -103,6 +106,10 @@ impl ConnectionState {
 
     pub(super) fn set_read_preface(&self) {
         self.has_read_preface.store(true, Relaxed);
+    }
+
+    pub(super) fn set_readable(&self, is_readable: bool) {
+        self.is_readable.store(is_readable, Relaxed);
     }
 
     pub(super) fn set_flooded(&self) {
@@ -191,6 +198,15 @@ impl ConnectionState {
 
     pub(super) fn has_read_preface(&self) -> bool {
         self.has_read_preface.load(Relaxed)
+    }
+
+    pub(super) fn is_readable(&self) -> bool {
+        self.is_readable.load(Relaxed)
+    }
+
+    /// The socket may have something to give, or may take what it did not take before.
+    pub(super) fn has_socket_event(&self) -> bool {
+        self.is_readable() || self.write_stalled_since().is_some()
     }
 
     pub(super) fn is_flooded(&self) -> bool {

@@ -5,6 +5,9 @@
 //! an upgrade the same stream carries the tunnel, unjudged, until it ends or the drain cuts it. For HTTP/2 each piece
 //! passes the [`FrameMeter`], and there are no more bytes once there were too many frames.
 //!
+//! hyper asks for more to read each time that the connection is woken, whatever for. So the socket is asked with a waker of
+//! our own, which notes that there is something to read; until then the answer is known to be the same.
+//!
 //! It holds the connection's place among the counted ones: wherever the stream goes, the place is given back when it is
 //! dropped, and not before.
 //!
@@ -13,7 +16,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use arrayvec::ArrayVec;
 use bytes::Bytes;
@@ -45,9 +48,28 @@ pub(super) struct Stream {
     /// Bytes that were read to find out which protocol is spoken.
     prefix: Bytes,
     reading: Reading,
+    /// Who is woken when there is something to read, and the waker that also notes it.
+    readers: Option<(Waker, Waker)>,
     state: Arc<ConnectionState>,
     drain: Drain,
     _place: Place,
+}
+
+/// Wakes the one who reads, and notes that there is something to read.
+struct Reader {
+    task: Waker,
+    state: Arc<ConnectionState>,
+}
+
+impl Wake for Reader {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.state.set_readable(true);
+        self.task.wake_by_ref();
+    }
 }
 
 enum Reading {
@@ -72,7 +94,7 @@ impl Stream {
         drain: Drain,
         place: Place,
     ) -> Self {
-        Self { transport, prefix, reading: Reading::Judged(Guard::new(limits)), state, drain, _place: place }
+        Self::new(transport, prefix, Reading::Judged(Guard::new(limits)), state, drain, place)
     }
 
     pub(super) fn http2(
@@ -82,18 +104,24 @@ impl Stream {
         drain: Drain,
         place: Place,
     ) -> Self {
-        Self {
-            transport,
-            prefix,
-            reading: Reading::Frames(FrameMeter::new(PREFACE.len())),
-            state,
-            drain,
-            _place: place,
-        }
+        Self::new(transport, prefix, Reading::Frames(FrameMeter::new(PREFACE.len())), state, drain, place)
+    }
+
+    fn new(
+        transport: Transport,
+        prefix: Bytes,
+        reading: Reading,
+        state: Arc<ConnectionState>,
+        drain: Drain,
+        place: Place,
+    ) -> Self {
+        Self { transport, prefix, reading, readers: None, state, drain, _place: place }
     }
 
     /// Ready when there is something to read, or the end.
     pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        // Whoever reads next asks the socket, which now knows another one to wake.
+        self.state.set_readable(true);
         let tcp = match &self.transport {
             Transport::Plain(tcp) => tcp,
             Transport::Tls(tls) => tls.get_ref().0,
@@ -105,6 +133,29 @@ impl Stream {
     /// What is under the guard, for the last words on a connection.
     pub(super) fn into_transport(self) -> (Transport, Place) {
         (self.transport, self._place)
+    }
+
+    /// Reads, if it can be that there is something.
+    fn poll_transport(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let readers = match &self.readers {
+            Some(readers) if readers.0.will_wake(context.waker()) => {
+                if !self.state.is_readable() {
+                    return Poll::Pending;
+                }
+                readers
+            }
+            _ => {
+                let task = context.waker().clone();
+                let reader = Arc::new(Reader { task: task.clone(), state: Arc::clone(&self.state) });
+                self.readers.insert((task, reader.into()))
+            }
+        };
+        self.state.set_readable(false);
+        let outcome = Pin::new(&mut self.transport).poll_read(&mut Context::from_waker(&readers.1), buffer);
+        if outcome.is_ready() {
+            self.state.set_readable(true);
+        }
+        outcome
     }
 
     /// Looks at the bytes from `before` on, and takes back those that must not be seen.
@@ -190,7 +241,7 @@ impl AsyncRead for Stream {
         }
         let before = buffer.filled().len();
         if this.prefix.is_empty() {
-            ready!(Pin::new(&mut this.transport).poll_read(context, buffer))?;
+            ready!(this.poll_transport(context, buffer))?;
         } else {
             let length = this.prefix.len().min(buffer.remaining());
             buffer.put_slice(&this.prefix.split_to(length));

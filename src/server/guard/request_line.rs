@@ -6,7 +6,32 @@ use super::bytes::{HOST, PATH, QUERY, TOKEN, run};
 use super::{Guard, METHOD_BYTES, State};
 use crate::server::violation::Violation;
 
+/// What stands behind a target.
+const END_OF_LINE: &[u8] = b" HTTP/1.1\r\n";
+
 impl Guard {
+    /// Reads a whole plain request line: a known method, a path and perhaps a query, the present version. The slower states
+    /// take every such line too; any other is left to them, with nothing of it consumed.
+    pub(super) fn step_plain_line(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
+        const METHODS: [&[u8]; 5] = [b"GET ", b"POST ", b"PUT ", b"DELETE ", b"PATCH "];
+        let line = bytes.get(at..)?;
+        let method = METHODS.iter().find(|method| line.starts_with(method))?;
+        let target = at + method.len();
+        if bytes.get(target) != Some(&b'/') {
+            return None;
+        }
+        let mut end = run(bytes, target, PATH);
+        if bytes.get(end) == Some(&b'?') {
+            end = run(bytes, end + 1, QUERY);
+        }
+        let next = end + END_OF_LINE.len();
+        let is_plain = bytes.get(end..next) == Some(END_OF_LINE) && end - target <= self.limits.target_bytes;
+        is_plain.then(|| {
+            self.is_version_1_0 = false;
+            next
+        })
+    }
+
     pub(super) fn step_method(&mut self, bytes: &[u8], at: usize) -> Result<usize, Violation> {
         let stop = run(bytes, at, TOKEN);
         self.remember(&bytes[at..stop]);

@@ -153,9 +153,10 @@ pub(super) struct Histogram {
 
 impl Histogram {
     fn record(&mut self, bounds: Bounds, took: Duration) {
-        let nanoseconds = took.as_nanos();
-        self.buckets[bounds.partition_point(|bound| u128::from(*bound) < nanoseconds)] += 1;
-        self.sum_nanoseconds += nanoseconds;
+        // Good for five centuries.
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.buckets[bounds.partition_point(|bound| *bound < nanoseconds)] += 1;
+        self.sum_nanoseconds += u128::from(nanoseconds);
     }
 
     fn add(&mut self, other: &Self) {

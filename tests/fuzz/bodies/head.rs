@@ -128,6 +128,7 @@ pub fn head(data: &[u8]) {
                 request_id: b"01-fuzz",
                 host: authority,
                 trusts_peer: connection.is_proxy,
+                now: tokio::time::Instant::now(),
             };
             passed_on(&permit, plan, key, &connection, &outgoing, judged);
         }
