@@ -35,6 +35,17 @@ impl Handler for Recorder {
             "/panic" => panic!("a bug in a handler"),
             "/slow" => tokio::time::sleep(Duration::from_millis(300)).await,
             "/stuck" => std::future::pending().await,
+            "/restless" => {
+                let _left = Leaving(self.clone());
+                loop {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+            "/patient" => {
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+            }
             "/early" => return Response::new(Body::full("no need to read")),
             "/big" => return Response::new(Body::boxed(http_body_util::Full::new(vec![b'x'; 64 << 20].into()))),
             "/pieces" => return Response::new(Body::boxed(Pieces(1000))),
@@ -73,6 +84,15 @@ impl Handler for Recorder {
         let mut response = Response::new(Bytes::from(violation.code()));
         *response.status_mut() = violation.status();
         response
+    }
+}
+
+/// Writes down that a request is not handled any more.
+struct Leaving(Recorder);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.0.lock().expect("not poisoned").push("left".to_owned());
     }
 }
 
@@ -203,6 +223,40 @@ async fn pipelined_requests_are_answered_in_order_on_one_connection() {
     assert_eq!(statuses(&text), ["200", "200", "200"]);
     assert!(text.find("one") < text.find("two"));
     assert_eq!(server.handler.seen(), ["POST /1", "POST /2", "GET /last"]);
+}
+
+/// While a request is handled, its handler wakes the connection again and again and nothing is to be read.
+#[tokio::test]
+async fn a_busy_handler_hides_neither_a_client_that_leaves_nor_one_that_asks_on() {
+    let server = Running::start(ConnectionSettings::default());
+    let mut tcp = server.connect().await;
+    tcp.write_all(b"GET /restless HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    while server.handler.seen().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(server.handler.seen(), ["GET /restless"], "it is handled as long as the client stays");
+    drop(tcp);
+    in_time(async {
+        while server.handler.seen().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    assert_eq!(server.handler.seen(), ["GET /restless", "left"]);
+
+    let mut tcp = server.connect().await;
+    for round in 0..3 {
+        tcp.write_all(b"GET /patient HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        if round > 0 {
+            // Longer than it takes to rest between two requests.
+            tokio::time::sleep(Duration::from_millis(600)).await;
+        }
+        tcp.write_all(b"POST /patient HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").await.expect("sent");
+        let text = read_until(&mut tcp, "abc").await;
+        assert_eq!(statuses(&text), ["200", "200"], "round {round}");
+        tokio::time::sleep(Duration::from_millis(600 * round)).await;
+    }
 }
 
 #[tokio::test]
