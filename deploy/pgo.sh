@@ -48,9 +48,10 @@ merge() {
     return 1
 }
 
-# A build with flags for keygate and all it is made of, but not for the programs that only build it.
+# A build with flags for keygate and all it is made of, but not for the programs that only build it. What comes behind the
+# flags and the folder goes to cargo.
 build() {
-    RUSTFLAGS="${RUSTFLAGS:-} $1" cargo build --locked --release --bin keygate --target "$host" --target-dir "$work/$2"
+    RUSTFLAGS="${RUSTFLAGS:-} $1" cargo build --locked --release --bin keygate --target "$host" --target-dir "$work/$2" "${@:3}"
 }
 
 bench() {
@@ -76,7 +77,8 @@ bench --keygate "counting=$work/counting/$host/release/keygate" --scenarios "$tr
 merge
 
 step "the build that knows"
-build "-Cprofile-use=$profile -Cllvm-args=-pgo-warn-missing-function=false" knowing
+# All of it is optimised as one piece, which takes long and is done for this build alone.
+build "-Cprofile-use=$profile -Cllvm-args=-pgo-warn-missing-function=false" knowing --config 'profile.release.lto="fat"'
 cp "$work/knowing/$host/release/keygate" "$work/keygate"
 
 step "what it is good for"
