@@ -72,13 +72,14 @@ impl SecretTag {
 pub struct Held {
     tag: SecretTag,
     rest: [u8; 15],
+    scheme: DigestScheme,
 }
 
 impl Held {
     /// What is kept of a digest.
     #[must_use]
     pub fn of(digest: &KeyDigest) -> Self {
-        Self { tag: SecretTag::of(digest), rest: rest_of(digest) }
+        Self { tag: SecretTag::of(digest), rest: rest_of(digest), scheme: digest.scheme() }
     }
 }
 
@@ -121,9 +122,9 @@ impl Drop for JointChange<'_> {
 #[derive(Debug, Default)]
 pub struct Difference {
     removed: Vec<Held>,
-    /// By their place in the list, record and secret.
-    changed: Vec<(usize, usize)>,
-    added: Vec<(usize, usize)>,
+    /// What takes the place of something.
+    changed: Vec<(SecretTag, Box<Slot>)>,
+    added: Vec<(SecretTag, Box<Slot>)>,
 }
 
 /// Terms as the entries hold them: swapped in place when their client changes, for all keys at once.
@@ -203,6 +204,15 @@ impl Slot {
         self.scheme == digest.scheme() && constant_time_eq(&self.rest, &rest_of(digest))
     }
 
+    /// Whether this is the secret that is meant, given that the tag is the same.
+    fn is_held(&self, held: &Held) -> bool {
+        self.scheme == held.scheme && self.rest == held.rest
+    }
+
+    fn held(&self, tag: SecretTag) -> Held {
+        Held { tag, rest: self.rest, scheme: self.scheme }
+    }
+
     fn next(&self) -> Option<&Slot> {
         self.rare.as_deref()?.next.as_deref()
     }
@@ -232,15 +242,15 @@ impl Slot {
         }
     }
 
-    /// Whether this is what a key and one of its secrets would be.
-    fn stands_for(&self, key: &ApiKey, secret: &SecretRecord) -> bool {
-        let held = self.entry(SecretTag::of(&secret.digest));
-        held.key.id == key.id
-            && held.key.not_before == key.not_before
-            && self.expires_at == PackedMoment::pack(key.expires_at)
-            && held.valid_until == secret.valid_until
-            && held.is_pending == secret.is_pending
-            && (Arc::ptr_eq(&held.key.terms, &key.terms) || held.key.terms == key.terms)
+    /// Whether both say the same of a secret.
+    fn says_what(&self, other: &Self) -> bool {
+        let rare = |slot: &Self| {
+            slot.rare.as_deref().map(|rare| (rare.not_before, rare.valid_until, rare.is_pending)).unwrap_or_default()
+        };
+        self.id == other.id
+            && self.expires_at == other.expires_at
+            && rare(self) == rare(other)
+            && *self.terms.load() == *other.terms.load()
     }
 }
 
@@ -391,50 +401,57 @@ impl KeyTable {
     /// Lookups go on all the while: nothing here holds more than one entry's lock for writing, and secrets that stay as
     /// they are are not written at all.
     pub fn reconcile(&self, records: &[KeyRecord]) -> Reconciled {
-        let difference = self.difference(records);
-        self.apply(&difference, records)
+        let wanted = Self::new();
+        wanted.extend(records);
+        self.apply(self.difference(wanted))
     }
 
-    /// What [`KeyTable::apply`] will have to do for these keys of files. Changes nothing.
-    pub fn difference(&self, records: &[KeyRecord]) -> Difference {
-        let wanted = records.iter().flat_map(|record| &record.secrets).map(|secret| Held::of(&secret.digest)).collect();
-        let mut difference = Difference { removed: self.absent(KeyOrigin::File, &wanted), ..Difference::default() };
-        for (index, record) in records.iter().enumerate() {
-            for (place, secret) in record.secrets.iter().enumerate() {
-                match self.stands_for(record, secret) {
+    /// What [`KeyTable::apply`] will have to do for this table to hold the keys of files that another one holds. Changes
+    /// nothing here, and lets go of what of the other one is the same.
+    pub fn difference(&self, wanted: Self) -> Difference {
+        let is_wanted = |held: &Held| wanted.look_at(held, |_| ()).is_some();
+        let mut difference = Difference { removed: self.absent(KeyOrigin::File, is_wanted), ..Difference::default() };
+        for (tag, slot) in wanted.entries {
+            let mut next = Some(slot);
+            while let Some(mut slot) = next {
+                next = slot.take_next();
+                match self.look_at(&slot.held(tag), |here| here.says_what(&slot)) {
                     Some(true) => {}
-                    Some(false) => difference.changed.push((index, place)),
-                    None => difference.added.push((index, place)),
+                    Some(false) => difference.changed.push((tag, slot)),
+                    None => difference.added.push((tag, slot)),
                 }
             }
         }
         difference
     }
 
-    /// Makes a difference between the table and these records nothing: first what is gone is taken out, then the rest.
-    pub fn apply(&self, difference: &Difference, records: &[KeyRecord]) -> Reconciled {
-        let removed = self.take_all(&difference.removed);
-        for &(index, place) in difference.changed.iter().chain(&difference.added) {
-            let record = &records[index];
-            self.place(&mut self.write(), record, &record.secrets[place]);
+    /// Makes a difference nothing: first what is gone is taken out, then the rest is put in its place.
+    pub fn apply(&self, difference: Difference) -> Reconciled {
+        let Difference { removed, changed, added } = difference;
+        let counts = Reconciled { removed: self.take_all(&removed), changed: changed.len(), added: added.len() };
+        for (tag, mut slot) in changed.into_iter().chain(added) {
+            let mut terms = self.write();
+            let said = slot.terms.load_full();
+            slot.terms = cell_for(&mut terms, &said);
+            self.insert(&mut terms, tag, slot);
         }
         self.set_loaded();
-        Reconciled { removed, changed: difference.changed.len(), added: difference.added.len() }
+        counts
     }
 
     /// Takes out every secret of the store that is not among these, and says how many there were.
     pub fn retain_of_store(&self, wanted: &HashSet<Held>) -> usize {
-        self.take_all(&self.absent(KeyOrigin::Store, wanted))
+        self.take_all(&self.absent(KeyOrigin::Store, |held| wanted.contains(held)))
     }
 
-    /// The secrets of this origin that are not among these.
-    fn absent(&self, origin: KeyOrigin, wanted: &HashSet<Held>) -> Vec<Held> {
+    /// The secrets of this origin that are not wanted.
+    fn absent(&self, origin: KeyOrigin, is_wanted: impl Fn(&Held) -> bool) -> Vec<Held> {
         let mut gone = Vec::new();
         for entry in &self.entries {
             let mut slot: Option<&Slot> = Some(entry.value());
             while let Some(at) = slot {
-                let held = Held { tag: *entry.key(), rest: at.rest };
-                if at.terms.load().origin == origin && !wanted.contains(&held) {
+                let held = at.held(*entry.key());
+                if at.terms.load().origin == origin && !is_wanted(&held) {
                     gone.push(held);
                 }
                 slot = at.next();
@@ -444,20 +461,35 @@ impl KeyTable {
     }
 
     fn take_all(&self, secrets: &[Held]) -> usize {
-        secrets.iter().filter(|held| self.take(&mut self.write(), held.tag, |slot| slot.rest == held.rest)).count()
+        secrets.iter().filter(|held| self.take(&mut self.write(), held.tag, |slot| slot.is_held(held))).count()
     }
 
     /// Adds what is not there yet, and says how many secrets that were.
     pub fn extend(&self, records: &[KeyRecord]) -> usize {
         let mut added = 0;
         for record in records {
-            for secret in record.secrets.iter().filter(|secret| self.stands_for(record, secret).is_none()) {
-                added += 1;
-                self.place(&mut self.write(), record, secret);
+            for secret in &record.secrets {
+                if self.look_at(&Held::of(&secret.digest), |_| ()).is_none() {
+                    added += 1;
+                    self.place(&mut self.write(), record, secret);
+                }
             }
         }
         self.set_loaded();
         added
+    }
+
+    /// Adds a key to a table that is not in force yet, and says which of its secrets were there before: they should not
+    /// have been.
+    pub fn add(&self, record: &KeyRecord) -> Vec<Held> {
+        let mut terms = self.write();
+        let mut twice = Vec::new();
+        for secret in &record.secrets {
+            if self.place(&mut terms, record, secret) {
+                twice.push(Held::of(&secret.digest));
+            }
+        }
+        twice
     }
 
     /// Puts a key in force, in place of its former self. Secrets it does not have any more are taken out by
@@ -482,15 +514,15 @@ impl KeyTable {
         }
     }
 
-    /// Whether the table holds a secret in just this form; none if it does not hold it at all.
-    fn stands_for(&self, record: &KeyRecord, secret: &SecretRecord) -> Option<bool> {
-        let head = self.entries.get(&SecretTag::of(&secret.digest))?;
+    /// What is to be seen of a secret, if the table holds it.
+    fn look_at<T>(&self, held: &Held, look: impl FnOnce(&Slot) -> T) -> Option<T> {
+        let head = self.entries.get(&held.tag)?;
         let mut slot: Option<&Slot> = Some(head.value());
-        while let Some(held) = slot {
-            if held.is_of(&secret.digest) {
-                return Some(held.stands_for(&record.key, secret));
+        while let Some(at) = slot {
+            if at.is_held(held) {
+                return Some(look(at));
             }
-            slot = held.next();
+            slot = at.next();
         }
         None
     }
@@ -499,36 +531,43 @@ impl KeyTable {
         self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, terms: &mut Terms, record: &KeyRecord, secret: &SecretRecord) {
-        self.schemes.fetch_or(secret.digest.scheme().bit(), Ordering::Relaxed);
+    /// Puts one secret of a key where it belongs; true if it was there before.
+    fn place(&self, terms: &mut Terms, record: &KeyRecord, secret: &SecretRecord) -> bool {
         let cell = cell_for(terms, &record.key.terms);
-        let mut slot = Slot::new(&record.key, secret, cell);
-        let former = match self.entries.entry(SecretTag::of(&secret.digest)) {
+        self.insert(terms, SecretTag::of(&secret.digest), Box::new(Slot::new(&record.key, secret, cell)))
+    }
+
+    /// Puts a slot in place of its former self; true if there was one.
+    fn insert(&self, terms: &mut Terms, tag: SecretTag, mut slot: Box<Slot>) -> bool {
+        self.schemes.fetch_or(slot.scheme.bit(), Ordering::Relaxed);
+        let held = slot.held(tag);
+        let former = match self.entries.entry(tag) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Box::new(slot));
+                vacant.insert(slot);
                 None
             }
             Entry::Occupied(mut occupied) => {
                 let head = occupied.get_mut();
-                if head.is_of(&secret.digest) {
+                if head.is_held(&held) {
                     slot.put_next(head.take_next());
-                    Some(std::mem::replace(&mut **head, slot))
+                    Some(std::mem::replace(head, slot))
                 } else {
                     // Another secret with the same tag: in its chain, in place of its former self if that is there.
                     let mut at = &mut **head;
-                    while at.next().is_some_and(|next| !next.is_of(&secret.digest)) {
+                    while at.next().is_some_and(|next| !next.is_held(&held)) {
                         at = at.rare.as_deref_mut().and_then(|rare| rare.next.as_deref_mut()).expect("just seen");
                     }
                     let mut former = at.take_next();
                     slot.put_next(former.as_deref_mut().and_then(Slot::take_next));
-                    at.put_next(Some(Box::new(slot)));
-                    former.map(|former| *former)
+                    at.put_next(Some(slot));
+                    former
                 }
             }
         };
-        if let Some(former) = former {
+        if let Some(former) = &former {
             forget(terms, &former.terms);
         }
+        former.is_some()
     }
 
     /// Takes the slot that is meant out of a chain.

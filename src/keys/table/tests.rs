@@ -269,11 +269,17 @@ fn a_difference_is_made_only_when_it_is_applied() {
     let next = [record(on("key_new"), &["new"]), record(off("key_off"), &["off"])];
     let found = |text: &str| table.lookup(&Secret::borrowed(text.as_bytes())).map(|entry| entry.key.active);
 
-    let difference = table.difference(&next);
+    let holding = |records: &[KeyRecord]| {
+        let wanted = KeyTable::new();
+        wanted.extend(records);
+        wanted
+    };
+
+    let difference = table.difference(holding(&next));
     assert_eq!((found("gone"), found("off"), found("new")), (Some(true), Some(true), None));
-    assert_eq!(table.apply(&difference, &next), Reconciled { added: 1, changed: 1, removed: 1 });
+    assert_eq!(table.apply(difference), Reconciled { added: 1, changed: 1, removed: 1 });
     assert_eq!((found("gone"), found("off"), found("new")), (None, Some(false), Some(true)));
-    assert_eq!(table.apply(&table.difference(&next), &next), Reconciled::default());
+    assert_eq!(table.apply(table.difference(holding(&next))), Reconciled::default());
 }
 
 #[test]
