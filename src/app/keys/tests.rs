@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::*;
-use crate::client::{ClientId, ClientType};
 use crate::config::{self, Source};
 use crate::credential::{KeyDigest, Secret};
-use crate::keys::{KeyOrigin, KeyRecord, KeyRecords as _, Reconciled};
-use crate::store::NewClient;
+use crate::keys::testing::client;
+use crate::keys::{KeyOrigin, KeyRecord, KeyRecords as _, Reconciled, SecretRecord, Timestamp};
+use crate::store::{NewClient, NewKey, StoreError, Writer};
 
 const TWO_FILES: &str = "upstreams: { e: { echo: true } }\n\
     keys: { files: [keys.jsonl, more.jsonl] }\n\
@@ -51,6 +51,11 @@ fn managed(loaded: &Loaded, store: Option<&Path>) -> Management {
     Management::new(store, Arc::new(KeyTable::new()), issuing(&loaded.issuing, &loaded.snapshot))
 }
 
+/// Puts a client into the store, which has something of its own then; its number.
+fn own_client(writer: &Writer<'_>) -> Result<i64, StoreError> {
+    writer.add_client(&NewClient { client: client("own", "cms"), origin: KeyOrigin::Store, disabled: None })
+}
+
 /// Each copy in the store is what its file says, and there are no others.
 fn copies_are(management: &Management, records: &[KeyRecord]) {
     for record in records {
@@ -62,12 +67,12 @@ fn copies_are(management: &Management, records: &[KeyRecord]) {
             (&copy.key.name, copy.key.description.as_deref()),
             (&record.name.to_string(), record.description.as_deref())
         );
-        let ends = |secrets: &[crate::keys::SecretRecord]| -> HashMap<_, _> {
+        let ends = |secrets: &[SecretRecord]| -> HashMap<_, _> {
             secrets.iter().map(|secret| (secret.digest, secret.valid_until)).collect()
         };
         assert_eq!(ends(&found.secrets), ends(&record.secrets), "{}", record.key.id);
     }
-    let counts = management.counts(crate::keys::Timestamp::from(std::time::SystemTime::now())).unwrap();
+    let counts = management.counts(Timestamp::from(std::time::SystemTime::now())).unwrap();
     let counted = counts.active + counts.disabled + counts.expired + counts.not_yet_valid;
     assert_eq!(usize::try_from(counted).unwrap(), records.len());
 }
@@ -153,31 +158,16 @@ fn lines_that_come_change_and_go_are_followed_by_table_and_copy() {
 #[test]
 fn a_file_that_has_changed_since_is_neither_copied_nor_compared() {
     let folder = tempfile::tempdir().unwrap();
-    let store = folder.path().join("keys.db");
     write(folder.path(), "more.jsonl", &line("more", ""));
     // In the first block, in the last one, longer, shorter.
     let (first, last) = (many().replace("key_0\"", "KEY_0\""), many().replace("key_3999\"", "KEY_3999\""));
-    for changed in [first, last, many() + &line("added", ""), many()[..500_000].to_owned(), String::new()] {
+    let changes = [first, last, many() + &line("added", ""), many()[..500_000].to_owned(), String::new()];
+    for (round, changed) in changes.into_iter().enumerate() {
+        let store = folder.path().join(format!("{round}.db"));
         write(folder.path(), "keys.jsonl", &many());
         let loaded = load(folder.path());
         let permanent = managed(&loaded, Some(&store));
-        let own = NewClient {
-            client: crate::client::Client {
-                id: ClientId::parse("own").unwrap(),
-                ..crate::keys::testing::client("own", "cms")
-            },
-            origin: KeyOrigin::Store,
-            disabled: None,
-        };
-        permanent
-            .store()
-            .write(crate::keys::Timestamp::from_millis(0), |writer| {
-                if writer.client("own")?.is_none() {
-                    writer.add_client(&own)?;
-                }
-                Ok::<_, crate::store::StoreError>(())
-            })
-            .unwrap();
+        permanent.store().write(Timestamp::from_millis(0), own_client).unwrap();
         assert!(fits(&permanent, &loaded).is_ok());
         write(folder.path(), "keys.jsonl", &changed);
         let problems = fits(&permanent, &loaded).unwrap_err().to_string();
@@ -212,14 +202,9 @@ fn a_key_of_lines_that_the_store_has_too_is_named_with_its_line() {
     let loaded = load(folder.path());
     let management = managed(&loaded, Some(&folder.path().join("keys.db")));
     let both = loaded.keys.read_all().unwrap().pop().unwrap();
-    let write_own = |writer: &crate::store::Writer<'_>| {
-        let client = crate::client::Client {
-            id: ClientId::parse("own").unwrap(),
-            client_type: ClientType::parse("cms").unwrap(),
-            ..crate::keys::testing::client("own", "cms")
-        };
-        let client = writer.add_client(&NewClient { client, origin: KeyOrigin::Store, disabled: None })?;
-        let new = crate::store::NewKey {
+    let write_own = |writer: &Writer<'_>| {
+        let client = own_client(writer)?;
+        let new = NewKey {
             id: both.key.id.clone(),
             client,
             tenant: None,
@@ -239,9 +224,9 @@ fn a_key_of_lines_that_the_store_has_too_is_named_with_its_line() {
             visible: None,
         };
         writer.add_key(&new, &[])?;
-        Ok::<_, crate::store::StoreError>(())
+        Ok::<_, StoreError>(())
     };
-    management.store().write(crate::keys::Timestamp::from_millis(0), write_own).unwrap();
+    management.store().write(Timestamp::from_millis(0), write_own).unwrap();
     let problems = fits(&management, &loaded).unwrap_err().to_string();
     assert!(problems.contains("more.jsonl:3"), "{problems}");
     assert!(problems.contains("a key of the store has the id `both` too"), "{problems}");
