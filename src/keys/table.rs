@@ -9,14 +9,16 @@
 //! here, only their digests: the lookup makes the digest of what was shown in each scheme that the table holds, hit or
 //! miss, so that a known and an unknown key cost the same.
 //!
-//! A million keys must fit into little memory, so an entry is 64 bytes and shares with others what it can. Of a digest
-//! the table keeps 184 of 256 bits; to find another text with the same ones is as hopeless as to guess the key.
+//! A million keys must fit into little memory, so an entry is 64 bytes and shares with others what it can, and the map
+//! holds nothing but where it is. Of a digest the table keeps 136 of 256 bits; to find another text with the same ones as
+//! any of a million keys takes 2^116 attempts.
 //!
 //! A lookup clones its result out of the map's lock, so that no caller can block a writer. Returning a borrowed entry
 //! looks cheaper and can deadlock.
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +35,8 @@ use crate::credential::{DigestScheme, KeyDigest, MAX_SECRET_BYTES, Pepper, Secre
 /// Parts of the map that grow and are locked each for itself: so many that one of them grows in less than a millisecond
 /// among a million keys.
 const SHARDS: usize = 128;
+/// What is kept of a digest behind the eight bytes that are the tag.
+const REST_BYTES: usize = 9;
 
 /// What a lookup finds: a key, and how long the secret that was shown stands for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +75,7 @@ impl SecretTag {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Held {
     tag: SecretTag,
-    rest: [u8; 15],
+    rest: [u8; REST_BYTES],
     scheme: DigestScheme,
 }
 
@@ -97,7 +101,7 @@ pub struct Reconciled {
 /// The keys in force. Shared by all workers; written only when keys change.
 #[derive(Debug)]
 pub struct KeyTable {
-    entries: DashMap<SecretTag, Box<Slot>, BuildHasherDefault<TagHasher>>,
+    entries: DashMap<Head, (), BuildHasherDefault<TagHasher>>,
     /// Held for each single change, so that no two mix; never while many are looked through.
     terms: Mutex<Terms>,
     /// One bit per [`DigestScheme`] that was ever present.
@@ -123,8 +127,8 @@ impl Drop for JointChange<'_> {
 pub struct Difference {
     removed: Vec<Held>,
     /// What takes the place of something.
-    changed: Vec<(SecretTag, Box<Slot>)>,
-    added: Vec<(SecretTag, Box<Slot>)>,
+    changed: Vec<Box<Slot>>,
+    added: Vec<Box<Slot>>,
 }
 
 /// Terms as the entries hold them: swapped in place when their client changes, for all keys at once.
@@ -139,11 +143,36 @@ struct ClientTerms {
     cells: HashMap<ByValue, Arc<TermsCell>>,
 }
 
-/// One secret and its key.
+/// What the map holds: secrets with the same tag, nearly always one, found by it.
 #[derive(Debug)]
+struct Head(Box<Slot>);
+
+impl Borrow<SecretTag> for Head {
+    fn borrow(&self) -> &SecretTag {
+        &self.0.tag
+    }
+}
+
+impl Hash for Head {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.tag.hash(state);
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.tag == other.0.tag
+    }
+}
+
+impl Eq for Head {}
+
+/// One secret and its key.
+#[derive(Debug, Clone)]
 struct Slot {
-    /// The fifteen bytes of the digest behind those that are the tag.
-    rest: [u8; 15],
+    tag: SecretTag,
+    /// The bytes of the digest behind those that are the tag.
+    rest: [u8; REST_BYTES],
     scheme: DigestScheme,
     expires_at: PackedMoment,
     id: KeyId,
@@ -152,7 +181,7 @@ struct Slot {
 }
 
 /// What few entries have.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Rare {
     not_before: Option<Timestamp>,
     valid_until: Option<Timestamp>,
@@ -191,6 +220,7 @@ impl Slot {
             next: None,
         };
         Self {
+            tag: SecretTag::of(&secret.digest),
             rest: rest_of(&secret.digest),
             scheme: secret.digest.scheme(),
             expires_at: PackedMoment::pack(key.expires_at),
@@ -209,8 +239,8 @@ impl Slot {
         self.scheme == held.scheme && self.rest == held.rest
     }
 
-    fn held(&self, tag: SecretTag) -> Held {
-        Held { tag, rest: self.rest, scheme: self.scheme }
+    fn held(&self) -> Held {
+        Held { tag: self.tag, rest: self.rest, scheme: self.scheme }
     }
 
     fn next(&self) -> Option<&Slot> {
@@ -227,7 +257,7 @@ impl Slot {
         }
     }
 
-    fn entry(&self, secret: SecretTag) -> TableEntry {
+    fn entry(&self) -> TableEntry {
         let rare = self.rare.as_deref();
         TableEntry {
             key: ApiKey {
@@ -236,7 +266,7 @@ impl Slot {
                 expires_at: self.expires_at.unpack(),
                 terms: self.terms.load_full(),
             },
-            secret,
+            secret: self.tag,
             valid_until: rare.and_then(|rare| rare.valid_until),
             is_pending: rare.is_some_and(|rare| rare.is_pending),
         }
@@ -254,14 +284,14 @@ impl Slot {
     }
 }
 
-fn rest_of(digest: &KeyDigest) -> [u8; 15] {
-    let mut rest = [0; 15];
-    rest.copy_from_slice(&digest.as_bytes()[8..23]);
+fn rest_of(digest: &KeyDigest) -> [u8; REST_BYTES] {
+    let mut rest = [0; REST_BYTES];
+    rest.copy_from_slice(&digest.as_bytes()[8..8 + REST_BYTES]);
     rest
 }
 
 /// Compares without stopping at the first difference.
-fn constant_time_eq(one: &[u8; 15], other: &[u8; 15]) -> bool {
+fn constant_time_eq(one: &[u8; REST_BYTES], other: &[u8; REST_BYTES]) -> bool {
     one.iter().zip(other).fold(0, |differences, (one, other)| differences | (one ^ other)) == 0
 }
 
@@ -336,12 +366,11 @@ impl KeyTable {
     /// Finds the key that a digest stands for.
     #[must_use]
     pub fn find(&self, digest: &KeyDigest) -> Option<TableEntry> {
-        let tag = SecretTag::of(digest);
-        let head = self.entries.get(&tag)?;
-        let mut slot: Option<&Slot> = Some(head.value());
+        let head = self.entries.get(&SecretTag::of(digest))?;
+        let mut slot: Option<&Slot> = Some(&head.key().0);
         while let Some(held) = slot {
             if held.is_of(digest) {
-                return Some(held.entry(tag));
+                return Some(held.entry());
             }
             slot = held.next();
         }
@@ -352,10 +381,10 @@ impl KeyTable {
     #[must_use]
     pub fn find_again(&self, id: &KeyId, secret: SecretTag) -> Option<TableEntry> {
         let head = self.entries.get(&secret)?;
-        let mut slot: Option<&Slot> = Some(head.value());
+        let mut slot: Option<&Slot> = Some(&head.key().0);
         while let Some(held) = slot {
             if held.id == *id {
-                return Some(held.entry(secret));
+                return Some(held.entry());
             }
             slot = held.next();
         }
@@ -411,14 +440,14 @@ impl KeyTable {
     pub fn difference(&self, wanted: Self) -> Difference {
         let is_wanted = |held: &Held| wanted.look_at(held, |_| ()).is_some();
         let mut difference = Difference { removed: self.absent(KeyOrigin::File, is_wanted), ..Difference::default() };
-        for (tag, slot) in wanted.entries {
-            let mut next = Some(slot);
+        for (head, ()) in wanted.entries {
+            let mut next = Some(head.0);
             while let Some(mut slot) = next {
                 next = slot.take_next();
-                match self.look_at(&slot.held(tag), |here| here.says_what(&slot)) {
+                match self.look_at(&slot.held(), |here| here.says_what(&slot)) {
                     Some(true) => {}
-                    Some(false) => difference.changed.push((tag, slot)),
-                    None => difference.added.push((tag, slot)),
+                    Some(false) => difference.changed.push(slot),
+                    None => difference.added.push(slot),
                 }
             }
         }
@@ -429,11 +458,11 @@ impl KeyTable {
     pub fn apply(&self, difference: Difference) -> Reconciled {
         let Difference { removed, changed, added } = difference;
         let counts = Reconciled { removed: self.take_all(&removed), changed: changed.len(), added: added.len() };
-        for (tag, mut slot) in changed.into_iter().chain(added) {
+        for mut slot in changed.into_iter().chain(added) {
             let mut terms = self.write();
             let said = slot.terms.load_full();
             slot.terms = cell_for(&mut terms, &said);
-            self.insert(&mut terms, tag, slot);
+            self.insert(&mut terms, slot);
         }
         self.set_loaded();
         counts
@@ -448,9 +477,9 @@ impl KeyTable {
     fn absent(&self, origin: KeyOrigin, is_wanted: impl Fn(&Held) -> bool) -> Vec<Held> {
         let mut gone = Vec::new();
         for entry in &self.entries {
-            let mut slot: Option<&Slot> = Some(entry.value());
+            let mut slot: Option<&Slot> = Some(&entry.key().0);
             while let Some(at) = slot {
-                let held = at.held(*entry.key());
+                let held = at.held();
                 if at.terms.load().origin == origin && !is_wanted(&held) {
                     gone.push(held);
                 }
@@ -517,7 +546,7 @@ impl KeyTable {
     /// What is to be seen of a secret, if the table holds it.
     fn look_at<T>(&self, held: &Held, look: impl FnOnce(&Slot) -> T) -> Option<T> {
         let head = self.entries.get(&held.tag)?;
-        let mut slot: Option<&Slot> = Some(head.value());
+        let mut slot: Option<&Slot> = Some(&head.key().0);
         while let Some(at) = slot {
             if at.is_held(held) {
                 return Some(look(at));
@@ -534,32 +563,28 @@ impl KeyTable {
     /// Puts one secret of a key where it belongs; true if it was there before.
     fn place(&self, terms: &mut Terms, record: &KeyRecord, secret: &SecretRecord) -> bool {
         let cell = cell_for(terms, &record.key.terms);
-        self.insert(terms, SecretTag::of(&secret.digest), Box::new(Slot::new(&record.key, secret, cell)))
+        self.insert(terms, Box::new(Slot::new(&record.key, secret, cell)))
     }
 
     /// Puts a slot in place of its former self; true if there was one.
-    fn insert(&self, terms: &mut Terms, tag: SecretTag, mut slot: Box<Slot>) -> bool {
+    fn insert(&self, terms: &mut Terms, slot: Box<Slot>) -> bool {
         self.schemes.fetch_or(slot.scheme.bit(), Ordering::Relaxed);
-        let held = slot.held(tag);
-        let former = match self.entries.entry(tag) {
+        let held = slot.held();
+        let former = match self.entries.entry(Head(slot)) {
             Entry::Vacant(vacant) => {
-                vacant.insert(slot);
+                vacant.insert(());
                 None
             }
-            Entry::Occupied(mut occupied) => {
-                let head = occupied.get_mut();
-                if head.is_held(&held) {
-                    slot.put_next(head.take_next());
-                    Some(std::mem::replace(head, slot))
+            Entry::Occupied(occupied) => {
+                let chain = &occupied.key().0;
+                if chain.next().is_none() && chain.is_held(&held) {
+                    Some(occupied.replace_entry(()).0.0)
                 } else {
-                    // Another secret with the same tag: in its chain, in place of its former self if that is there.
-                    let mut at = &mut **head;
-                    while at.next().is_some_and(|next| !next.is_held(&held)) {
-                        at = at.rare.as_deref_mut().and_then(|rare| rare.next.as_deref_mut()).expect("just seen");
-                    }
-                    let mut former = at.take_next();
-                    slot.put_next(former.as_deref_mut().and_then(Slot::take_next));
-                    at.put_next(Some(slot));
+                    // Another secret with the same tag. Nobody else writes meanwhile: the terms are held.
+                    let (rest, former) = without(chain.clone(), |slot| slot.is_held(&held));
+                    let mut slot = occupied.into_key().0;
+                    slot.put_next(rest);
+                    self.replace(slot);
                     former
                 }
             }
@@ -570,29 +595,52 @@ impl KeyTable {
         former.is_some()
     }
 
-    /// Takes the slot that is meant out of a chain.
+    /// Takes the slot that is meant out of those with a tag.
     fn take(&self, terms: &mut Terms, tag: SecretTag, is_meant: impl Fn(&Slot) -> bool) -> bool {
-        let Entry::Occupied(mut occupied) = self.entries.entry(tag) else { return false };
-        let head = occupied.get_mut();
-        let taken = if is_meant(head) {
-            match head.take_next() {
-                Some(next) => Some(std::mem::replace(head, next)),
-                None => Some(occupied.remove()),
+        let Some(chain) = self.entries.get(&tag).map(|head| {
+            let slot = &head.key().0;
+            slot.next().map_or_else(|| Err(is_meant(slot)), |_| Ok(slot.clone()))
+        }) else {
+            return false;
+        };
+        let taken = match chain {
+            Err(false) => None,
+            Err(true) => self.entries.remove(&tag).map(|(head, ())| head.0),
+            Ok(chain) => {
+                let (rest, taken) = without(chain, is_meant);
+                if let (Some(rest), Some(_)) = (rest, &taken) {
+                    self.replace(rest);
+                }
+                taken
             }
-        } else {
-            let mut at = &mut **head;
-            while at.next().is_some_and(|next| !is_meant(next)) {
-                at = at.rare.as_deref_mut().and_then(|rare| rare.next.as_deref_mut()).expect("just seen");
-            }
-            let mut taken = at.take_next();
-            at.put_next(taken.as_deref_mut().and_then(Slot::take_next));
-            taken
         };
         if let Some(slot) = &taken {
             forget(terms, &slot.terms);
         }
         taken.is_some()
     }
+
+    /// Puts a chain in place of the one with its tag, in one step: a lookup finds what is in both at any moment.
+    fn replace(&self, chain: Box<Slot>) {
+        if let Entry::Occupied(occupied) = self.entries.entry(Head(chain)) {
+            occupied.replace_entry(());
+        }
+    }
+}
+
+/// A chain without the slot that is meant, and that slot.
+fn without(chain: Box<Slot>, is_meant: impl Fn(&Slot) -> bool) -> (Option<Box<Slot>>, Option<Box<Slot>>) {
+    let (mut rest, mut taken, mut next) = (None, None, Some(chain));
+    while let Some(mut slot) = next {
+        next = slot.take_next();
+        if is_meant(&slot) {
+            taken = Some(slot);
+        } else {
+            slot.put_next(rest);
+            rest = Some(slot);
+        }
+    }
+    (rest, taken)
 }
 
 /// The cell of these terms, made if there is none. A client that differs from the one known so far replaces it for all its

@@ -161,7 +161,8 @@ fn a_file_that_has_changed_since_is_neither_copied_nor_compared() {
     write(folder.path(), "more.jsonl", &line("more", ""));
     // In the first block, in the last one, longer, shorter.
     let (first, last) = (many().replace("key_0\"", "KEY_0\""), many().replace("key_3999\"", "KEY_3999\""));
-    let changes = [first, last, many() + &line("added", ""), many()[..500_000].to_owned(), String::new()];
+    let shorter = many().split_inclusive('\n').take(3_500).collect();
+    let changes = [first, last, many() + &line("added", ""), shorter, String::new()];
     for (round, changed) in changes.into_iter().enumerate() {
         let store = folder.path().join(format!("{round}.db"));
         write(folder.path(), "keys.jsonl", &many());
