@@ -127,8 +127,8 @@ impl Drop for JointChange<'_> {
 pub struct Difference {
     removed: Vec<Held>,
     /// What takes the place of something.
-    changed: Vec<Box<Slot>>,
-    added: Vec<Box<Slot>>,
+    changed: Vec<Head>,
+    added: Vec<Head>,
 }
 
 /// Terms as the entries hold them: swapped in place when their client changes, for all keys at once.
@@ -446,8 +446,8 @@ impl KeyTable {
                 next = slot.take_next();
                 match self.look_at(&slot.held(), |here| here.says_what(&slot)) {
                     Some(true) => {}
-                    Some(false) => difference.changed.push(slot),
-                    None => difference.added.push(slot),
+                    Some(false) => difference.changed.push(Head(slot)),
+                    None => difference.added.push(Head(slot)),
                 }
             }
         }
@@ -458,7 +458,7 @@ impl KeyTable {
     pub fn apply(&self, difference: Difference) -> Reconciled {
         let Difference { removed, changed, added } = difference;
         let counts = Reconciled { removed: self.take_all(&removed), changed: changed.len(), added: added.len() };
-        for mut slot in changed.into_iter().chain(added) {
+        for Head(mut slot) in changed.into_iter().chain(added) {
             let mut terms = self.write();
             let said = slot.terms.load_full();
             slot.terms = cell_for(&mut terms, &said);
