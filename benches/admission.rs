@@ -87,7 +87,7 @@ fn admission(c: &mut Criterion) {
     let loaded = load(&source, 1).unwrap_or_else(|problems| panic!("{problems:?}"));
     let snapshot = Arc::new(loaded.snapshot);
     let keys = KeyTable::new();
-    keys.reconcile(&loaded.keys);
+    keys.apply(keys.difference(loaded.table));
     let now = Timestamp::from(std::time::SystemTime::now());
 
     let mut group = c.benchmark_group("admit");

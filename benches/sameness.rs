@@ -80,7 +80,7 @@ impl Site {
         let source = Source::Text { name: "bench".into(), text: configuration(), directory: ".".into() };
         let loaded = load(&source, 1).unwrap_or_else(|problems| panic!("{problems:?}"));
         let keys = KeyTable::new();
-        keys.reconcile(&loaded.keys);
+        keys.apply(keys.difference(loaded.table));
         Self { snapshot: Arc::new(loaded.snapshot), keys, now: std::time::SystemTime::now().into() }
     }
 

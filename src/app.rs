@@ -220,12 +220,11 @@ pub fn run(
     let own_addresses: Arc<[SocketAddr]> = shown.iter().filter_map(|(address, _)| *address).collect();
 
     let has_console = settings.admin.is_some_and(|admin| admin.has_console);
-    let table = Arc::new(KeyTable::new());
+    let table = Arc::new(std::mem::take(&mut loaded.table));
     table.set_pepper(loaded.pepper.take());
-    table.extend(&loaded.keys);
+    table.set_loaded();
     let management = keys::open(&loaded, Arc::clone(&table))?;
     keys::plans_fit(&management, &loaded)?;
-    loaded.forget_places();
     let webhook = Arc::new(ArcSwapOption::from(webhook_receiver(loaded.issuing.webhook.as_ref())));
     let of_store = management.load()?;
     let first_secret = match first {
@@ -249,9 +248,8 @@ pub fn run(
         first_secret,
     };
     report_endpoints(&metrics, &loaded.snapshot);
-    // The table holds what a verdict needs. A million records would otherwise be kept until the end.
     let copier = keys::Copier::start(management.clone(), metrics.clone()).map_err(StartError::system("thread"))?;
-    copier.copy((std::mem::take(&mut loaded.clients), std::mem::take(&mut loaded.keys)));
+    copier.copy(std::mem::take(&mut loaded.keys));
     report_certificates(&metrics, &certificates);
     health.published(started.generation, &loaded.snapshot.content_digest, SystemTime::now());
     health.keys_loaded();
@@ -321,7 +319,7 @@ pub fn run(
                 observatory.set_issuing(&in_force.issuing);
                 management.set_issuing(keys::issuing(&in_force.issuing, &in_force.snapshot));
                 webhook.store(webhook_receiver(in_force.issuing.webhook.as_ref()));
-                copier.copy((in_force.clients, in_force.keys));
+                copier.copy(in_force.keys);
             })
         },
     }

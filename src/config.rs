@@ -19,6 +19,7 @@
 mod compile;
 pub mod demo;
 mod document;
+mod keys;
 mod problem;
 mod quick;
 mod read;
@@ -27,6 +28,7 @@ mod settings;
 mod source;
 mod tree;
 
+pub use keys::LoadedKeys;
 pub use problem::{Problem, Problems, Severity};
 pub use quick::{Quick, QuickUpstream, quick};
 pub use reference::{reference, schema};
@@ -42,16 +44,16 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use crate::client::{Client, Environment, KeyType};
+use crate::client::{Environment, KeyType};
 use crate::credential::Pepper;
-use crate::keys::{KeyPolicy, KeyRecord, Timestamp};
+use crate::keys::{KeyPolicy, KeyTable, Timestamp};
 use crate::snapshot::Snapshot;
 use compile::{Compiler, compile, pepper_from, read_keys_file};
 use document::Document;
 use problem::Report;
 use read::Shape as _;
 use source::{Access, Files, MAX_PEM_BYTES, MAX_YAML_BYTES, Unreadable, fill_in};
-use tree::{Node, Position};
+use tree::Node;
 
 /// A configuration that can be put in force.
 #[derive(Debug)]
@@ -60,8 +62,10 @@ pub struct Loaded {
     pub settings: Settings,
     /// The rules.
     pub snapshot: Snapshot,
-    /// The keys.
-    pub keys: Vec<KeyRecord>,
+    /// The keys, and the clients of the files.
+    pub keys: LoadedKeys,
+    /// The keys as they are looked up, for whoever puts them in force to take.
+    pub table: KeyTable,
     /// What `blake3-keyed` digests are made with.
     pub pepper: Option<Pepper>,
     /// What a person should look at.
@@ -70,12 +74,10 @@ pub struct Loaded {
     pub watched_files: Vec<WatchedFile>,
     /// The certificates of the listeners that speak TLS.
     pub certificates: Vec<ListenerCertificates>,
-    /// The clients of the files, those without a key too.
-    pub clients: Vec<Arc<Client>>,
     /// What is said about keys that are issued.
     pub issuing: IssuingSettings,
-    /// Where keys were written, for problems that show only beside the store.
-    places: Places,
+    /// The names of the files, for problems that show only beside the store.
+    file_names: Vec<Arc<str>>,
 }
 
 /// What is said about keys that are issued. A reload puts all of it in force.
@@ -91,28 +93,18 @@ pub struct IssuingSettings {
     pub admin_token: Option<[u8; 32]>,
 }
 
-#[derive(Debug, Default)]
-struct Places {
-    files: Vec<Arc<str>>,
-    keys: Vec<Position>,
-}
-
 impl Loaded {
-    /// Lets go of where keys were written, once nothing more can be said against them: of a million keys it is 16 MB.
-    pub fn forget_places(&mut self) {
-        self.places = Places::default();
-    }
-
     /// Refuses what was loaded, for reasons that it does not hold itself: of a key by its place in [`Loaded::keys`], or of
     /// the files as a whole; what is wrong, and how to mend it.
     #[must_use]
     pub fn refuse(&self, reasons: &[(Option<usize>, String, &str)]) -> Problems {
         let mut report = Report::default();
-        for file in &self.places.files {
+        for file in &self.file_names {
             report.add_source(Arc::clone(file), None);
         }
+        let places = self.keys.places(&reasons.iter().filter_map(|(key, ..)| *key).collect());
         for (key, message, hint) in reasons {
-            let at = key.and_then(|key| self.places.keys.get(key).copied()).unwrap_or_default();
+            let at = key.and_then(|key| places.get(&key).copied()).unwrap_or_default();
             report.error(at, message.as_str()).hint(*hint);
         }
         let mut problems = report.finish();
@@ -288,13 +280,13 @@ fn read(
             settings: compiled.settings,
             snapshot: Snapshot { content_digest, ..compiled.snapshot },
             keys: compiled.keys,
+            table: compiled.table,
             pepper: compiled.pepper,
             warnings: problems,
             watched_files,
             certificates: compiled.certificates,
-            clients: compiled.clients,
             issuing: compiled.issuing,
-            places: Places { files: file_names, keys: compiled.key_places },
+            file_names,
         }),
         _ => Err(problems),
     }

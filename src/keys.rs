@@ -7,11 +7,13 @@
 //! Nothing here judges whether a key may be used now: that takes the time, and is for `authentication`.
 
 mod policy;
+mod records;
 mod table;
 mod terms;
 mod usage;
 
 pub use policy::KeyPolicy;
+pub use records::{KeyRecords, Records, Rewritten, StateCounts, note_record};
 pub use table::{Held, KeyTable, Reconciled, SecretTag, TableEntry};
 pub use terms::SharedTerms;
 pub use usage::{LastUse, UsageSample};
@@ -262,10 +264,11 @@ pub struct KeyRecord {
 /// Hand-made values for the tests of this and other modules.
 #[cfg(test)]
 pub(crate) mod testing {
+    use std::borrow::Cow;
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use super::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyTerms, SecretRecord};
+    use super::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyRecords, KeyTerms, Records, SecretRecord, note_record};
     use crate::client::{Client, ClientId, ClientType, Grants, KeyType};
     use crate::credential::{KeyDigest, Secret};
 
@@ -305,6 +308,18 @@ pub(crate) mod testing {
         };
         change(&mut terms);
         ApiKey { id: KeyId::parse(id).unwrap(), not_before: None, expires_at: None, terms: Arc::new(terms) }
+    }
+
+    impl KeyRecords for Vec<KeyRecord> {
+        fn digest(&self) -> [u8; 32] {
+            let mut hasher = blake3::Hasher::new();
+            self.iter().for_each(|record| note_record(&mut hasher, record));
+            hasher.finalize().into()
+        }
+
+        fn records(&self) -> Records<'_> {
+            Box::new(self.iter().map(|record| Ok(Cow::Borrowed(record))))
+        }
     }
 
     /// This key with secrets given in plain, each by its BLAKE3 digest and without an end.

@@ -27,7 +27,7 @@ mod view;
 pub use actor::{Actor, Role, Via};
 pub use clients::{ClientChoice, CreateClient, EditClient, OwnerRemoval};
 use files::WaitingFiles;
-pub use files::{AskForCopy, FileConflict, FileKeys};
+pub use files::{AskForCopy, Copied, FileConflict, FileKeys};
 pub use import::{ImportLine, ImportReport, ImportSecret, RefusedLine};
 pub use issuing::{Issuing, KnownWords, Prefix, Warning};
 pub use keys::{CreateKey, Created, EditKey, Revoked};

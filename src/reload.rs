@@ -15,9 +15,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::client::Client;
-use crate::config::{self, IssuingSettings, Loaded, Problems, Settings, Source, WatchedFile};
-use crate::keys::{KeyRecord, KeyTable};
+use crate::config::{self, IssuingSettings, Loaded, LoadedKeys, Problems, Settings, Source, WatchedFile};
+use crate::keys::KeyTable;
 use crate::server::tls::{Certificate, CertificateError, CertificateResolver};
 use crate::snapshot::{CurrentSnapshot, Snapshot};
 use crate::telemetry::health::{Health, ReloadOutcome};
@@ -115,10 +114,8 @@ pub type Applied = Box<dyn Fn(InForce) + Send>;
 pub struct InForce {
     /// The rules it goes with.
     pub snapshot: Arc<Snapshot>,
-    /// Clients of the files.
-    pub clients: Vec<Arc<Client>>,
-    /// Keys of the files.
-    pub keys: Vec<KeyRecord>,
+    /// Clients and keys of the files.
+    pub keys: LoadedKeys,
     /// What is said about keys that are issued.
     pub issuing: IssuingSettings,
 }
@@ -229,13 +226,13 @@ impl Reloader {
         let difference = endpoint_changes(&before, &loaded.snapshot);
         self.masks.set(loaded.issuing.prefixes.iter().map(|entry| &*entry.prefix));
         // What takes long comes before: while keys and rules change, requests wait.
-        let keys = self.keys.difference(&loaded.keys);
+        let keys = self.keys.difference(loaded.table);
         let changed = {
             let _joint = self.keys.begin_joint_change();
             self.keys.set_pepper(loaded.pepper.take());
             (self.prepare)(&loaded.snapshot);
             self.snapshot.publish(loaded.snapshot);
-            self.keys.apply(&keys, &loaded.keys)
+            self.keys.apply(keys)
         };
         (self.keys_changed)();
 
@@ -246,12 +243,7 @@ impl Reloader {
         for line in problem_lines(&loaded.warnings) {
             tracing::warn!("{line}");
         }
-        (self.applied)(InForce {
-            snapshot: Arc::clone(&in_force),
-            clients: loaded.clients,
-            keys: loaded.keys,
-            issuing: loaded.issuing,
-        });
+        (self.applied)(InForce { snapshot: Arc::clone(&in_force), keys: loaded.keys, issuing: loaded.issuing });
         self.is_rejected = false;
         tracing::info!(
             generation,

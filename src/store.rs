@@ -13,10 +13,11 @@
 mod record;
 mod sqlite;
 
+pub use crate::keys::StateCounts;
 pub use record::{
     AdminToken, AuditEntry, AuditFilter, AuditRecord, Change, ClientFilter, ClientRow, Delivery, Disabled, KeyDetail,
     KeyFilter, KeyOrder, KeyRow, KeyStatus, LastUse, NewAdminToken, NewClient, NewDelivery, NewKey, NewSecret, Page,
-    Rotation, SecretRow, SecretState, Spent, StateCounts, UsageRow,
+    Rotation, SecretRow, SecretState, Spent, UsageRow,
 };
 pub use sqlite::{Location, Reader, Store, Writer};
 

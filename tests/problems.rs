@@ -83,7 +83,8 @@ fn the_short_example_loads_without_a_word() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway.yaml");
     let loaded = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-    for (record, known) in loaded.keys.iter().zip(keygate::config::demo::DEMO_KEYS) {
+    let records = loaded.keys.read_all().expect("nobody changes the files");
+    for (record, known) in records.iter().zip(keygate::config::demo::DEMO_KEYS) {
         assert_eq!(record.key.client.id.as_str(), known.client);
         assert_eq!(keygate::config::demo::published(&record.secrets[0].digest), Some(known));
     }
@@ -207,6 +208,95 @@ fn any_change_of_any_file_changes_the_digest() {
 }
 
 #[test]
+fn what_two_keys_of_lines_have_in_common_is_found_far_apart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        fs::write(directory.path().join(name), text).expect("written");
+        set_mode(&directory.path().join(name), 0o640);
+    };
+    let digest = |number: usize| format!("blake3:{number:064x}");
+    let line = |number: usize, id: &str, digest: &str, more: &str| {
+        // One client of seven has a tenant.
+        let tenant = if number % 7 == 3 { ",\"tenant\":\"t\"" } else { "" };
+        format!(
+            "{{\"client\":\"c{}\",\"client_type\":\"partner\",\"id\":\"{id}\",\"digest\":\"{digest}\"{tenant}{more}}}",
+            number % 7
+        )
+    };
+    let mut lines: Vec<String> =
+        (0..9_000).map(|number| line(number, &format!("key_{number}"), &digest(number + 1), "")).collect();
+    let twice = format!(
+        "{{\"client\":\"c0\",\"client_type\":\"partner\",\"id\":\"key_21\",\"secrets\":[{{\"digest\":\"{0}\"}},{{\"digest\":\"{0}\"}}]}}",
+        digest(99_999)
+    );
+    for (number, text) in [
+        (20, line(20, "key_20", &digest(21), ",\"name\":\"one\"")),
+        (21, twice),
+        (22, line(22, "key_22", &digest(23), ",\"name\":\"k\\u0007\"")),
+        (23, line(23, "in_yaml", &digest(24), "")),
+        (24, line(24, "key_24", &digest(77_777), "")),
+        (25, line(25, "key_25", &digest(26), ",\"name\":\"yaml name\"")),
+        (26, line(26, "key_26", &digest(27), ",\"expires_at\":\"2020-01-01T00:00:00Z\"")),
+        (28, "{}".to_owned()),
+        (38, line(38, "key_38", &digest(39), "").replace("partner", "cms")),
+        (39, String::new()),
+        (8_990, line(8_990, "key_5", &digest(8_991), "")),
+        // The name of another tenant's key is free, that of one without a tenant is not.
+        (8_991, line(8_991, "key_8991", &digest(8_992), ",\"name\":\"key_9\"")),
+        (8_992, line(8_992, "key_8992", &digest(12), "")),
+        (8_993, line(8_993, "key_8993", &digest(8_994), ",\"name\":\"one\"")),
+        (8_994, line(8_994, "key_8994", &digest(8_995), ",\"name\":\"key_12\"")),
+        (8_995, line(8_995, "key_8995", &format!("blake3-keyed:{:064x}", 5), "")),
+    ] {
+        lines[number] = text;
+    }
+    write("keys.jsonl", &(lines.join("\n") + "\n"));
+    write(
+        "more.yaml",
+        &format!(
+            "clients:\n  - {{ id: late, client_type: partner, keys: [{{ id: key_8, name: late, digest: \"{}\" }}] }}\n",
+            digest(88_888)
+        ),
+    );
+    write(
+        "gateway.yaml",
+        &format!(
+            "upstreams: {{ e: {{ echo: true }} }}\nkeys: {{ files: [keys.jsonl, more.yaml] }}\nclients:\n  \
+             - {{ id: first, client_type: partner, keys: [{{ id: in_yaml, name: yaml name, digest: \"{}\" }}] }}\n\
+             endpoints: [{{ name: all, path: /, client_types: [partner] }}]\n",
+            digest(77_777)
+        ),
+    );
+    let problems = load(&directory.path().join("gateway.yaml")).expect_err("there is much wrong");
+    let folder = format!("{}/", directory.path().display());
+    let found: Vec<String> = problems
+        .list()
+        .iter()
+        .map(|problem| format!("{} {}", problem.place(), problem.message).replace(&folder, ""))
+        .collect();
+    let expected = [
+        "keys.jsonl:22 the key `key_21` of client `c0` has the same digest as the key `key_21` of client `c0` (keys.jsonl:22)",
+        "keys.jsonl:23 the name of the key `key_22` holds a control character",
+        "keys.jsonl:24 another key has the id `in_yaml` (gateway.yaml:4)",
+        "keys.jsonl:25 the key `key_24` of client `c3` has the same digest as the key `in_yaml` of client `first` (gateway.yaml:4)",
+        "keys.jsonl:26 two keys without a tenant are called `yaml name`: `in_yaml` (gateway.yaml:4) and `key_25`",
+        "keys.jsonl:27 the key `key_26` expired at 2020-01-01T00:00:00Z",
+        "keys.jsonl:29:2 the line is not a key: missing field `client`",
+        "keys.jsonl:39 `client_type` is not what the first line of client `c3` says (keys.jsonl:4)",
+        "keys.jsonl:8991 another key has the id `key_5` (keys.jsonl:6)",
+        "keys.jsonl:8993 the key `key_8992` of client `c4` has the same digest as the key `key_11` of client `c4` (keys.jsonl:12)",
+        "keys.jsonl:8994 two keys without a tenant are called `one`: `key_20` (keys.jsonl:21) and `key_8993`",
+        "keys.jsonl:8995 two keys without a tenant are called `key_12`: `key_12` (keys.jsonl:13) and `key_8994`",
+        "keys.jsonl:8996 the key `key_8995` has a `blake3-keyed` digest, and there is no pepper",
+    ];
+    assert_eq!(found[..13], expected);
+    assert!(
+        found[13].starts_with("more.yaml:2") && found[13].ends_with("another key has the id `key_8` (keys.jsonl:9)")
+    );
+    assert_eq!(found.len(), 14, "{found:#?}");
+}
+
+#[test]
 fn very_many_keys_are_read_as_lines() {
     let directory = tempfile::tempdir().expect("a directory");
     let keys = directory.path().join("keys.jsonl");
@@ -230,7 +320,8 @@ fn very_many_keys_are_read_as_lines() {
     println!("100,000 keys in {:?}", begin.elapsed());
 
     assert_eq!(loaded.keys.len(), 100_000);
-    let (first, second) = (&loaded.keys[0].key, &loaded.keys[9].key);
+    let records = loaded.keys.read_all().expect("nobody changes the file");
+    let (first, second) = (&records[0].key, &records[9].key);
     assert!(std::sync::Arc::ptr_eq(&first.client, &second.client), "keys of one client share it");
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
 }

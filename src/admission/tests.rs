@@ -67,9 +67,8 @@ endpoints:
     );
     let source = Source::Text { name: "rules.yaml".into(), text, directory: PathBuf::new() };
     let loaded = config::load(&source, 1).unwrap_or_else(|problems| panic!("{problems}"));
-    let keys = KeyTable::new();
-    keys.reconcile(&loaded.keys);
-    (Arc::new(loaded.snapshot), keys)
+    loaded.table.set_loaded();
+    (Arc::new(loaded.snapshot), loaded.table)
 }
 
 /// Decides one request; `admitted` with who calls and what becomes of `Authorization`, or the code.

@@ -6,10 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::StartError;
-use crate::client::Client;
-use crate::config::{IssuingSettings, Loaded, Problems};
-use crate::keys::{KeyRecord, KeyTable};
-use crate::management::{self, FileKeys, Issuing, KnownWords, Management, Prefix};
+use crate::config::{IssuingSettings, Loaded, LoadedKeys, Problems};
+use crate::keys::KeyTable;
+use crate::management::{self, Copied, FileKeys, Issuing, KnownWords, Management, Prefix};
 use crate::policy::{PermissionRule, Policy};
 use crate::snapshot::Snapshot;
 use crate::store::StateCounts;
@@ -28,7 +27,7 @@ pub fn open(loaded: &Loaded, table: Arc<KeyTable>) -> Result<Management, StartEr
 
 /// Whether what was loaded can be in force beside the store.
 pub(super) fn fits(management: &Management, loaded: &Loaded) -> Result<(), Problems> {
-    let files = FileKeys { clients: &loaded.clients, keys: &loaded.keys };
+    let files = FileKeys { clients: loaded.keys.clients(), keys: &loaded.keys };
     let reasons: Vec<(Option<usize>, String, &str)> = match management.conflicts(files) {
         Ok(conflicts) => {
             conflicts.into_iter().map(|conflict| (conflict.key, conflict.message, conflict.hint)).collect()
@@ -113,9 +112,6 @@ pub(super) fn facts(counts: &StateCounts) -> KeyFacts {
     }
 }
 
-/// What the files hold, to be copied into the store.
-pub(super) type FileContent = (Vec<Arc<Client>>, Vec<KeyRecord>);
-
 /// After a start the first requests come first: files are copied into a temporary store so much later, or when somebody
 /// looks.
 const COPY_AFTER: Duration = Duration::from_secs(20);
@@ -125,29 +121,34 @@ const COPIER_NICENESS: i32 = 19;
 /// Copies what the files hold into the store, in the background: it may be a million keys, and nobody waits for it but
 /// whoever lists them.
 #[derive(Debug, Clone)]
-pub(super) struct Copier(Sender<FileContent>);
+pub(super) struct Copier(Sender<LoadedKeys>);
 
 impl Copier {
     pub(super) fn start(management: Management, metrics: Metrics) -> std::io::Result<Self> {
-        let (sender, receiver) = mpsc::channel::<FileContent>();
+        let (sender, receiver) = mpsc::channel::<LoadedKeys>();
         thread::Builder::new().name("files".into()).spawn(move || {
             // It goes on just as well, only less politely.
             let _ = rustix::process::nice(COPIER_NICENESS);
-            while let Ok(mut content) = receiver.recv() {
+            while let Ok(mut keys) = receiver.recv() {
                 let (ask, asked) = mpsc::channel();
                 let is_put_off = management.store().is_temporary();
                 if is_put_off {
-                    management.files_wait(FileKeys { clients: &content.0, keys: &content.1 }, ask);
+                    management.files_wait(keys.counts(), ask);
                 }
                 let mut told = if is_put_off { asked.recv_timeout(COPY_AFTER).ok() } else { None };
                 // Only the newest counts.
                 while let Ok(newer) = receiver.try_recv() {
-                    content = newer;
+                    keys = newer;
                 }
-                let files = FileKeys { clients: &content.0, keys: &content.1 };
-                if let Err(error) = management.take_files(files) {
-                    metrics.store_failed("files");
-                    tracing::warn!(error = %error, "the keys of the files cannot be listed: they could not be copied");
+                match management.take_files(FileKeys { clients: keys.clients(), keys: &keys }) {
+                    Ok(Copied::Whole) => {}
+                    Ok(Copied::GivenUp(why)) => {
+                        tracing::info!("the keys of the files are listed once the files were read again: {why}");
+                    }
+                    Err(error) => {
+                        metrics.store_failed("files");
+                        tracing::warn!(error = %error, "the keys of the files cannot be listed: they could not be copied");
+                    }
                 }
                 management.files_wait_no_more();
                 // Whoever asked is told by this.
@@ -157,8 +158,11 @@ impl Copier {
         Ok(Self(sender))
     }
 
-    pub(super) fn copy(&self, content: FileContent) {
+    pub(super) fn copy(&self, keys: LoadedKeys) {
         // The thread ends with the process.
-        let _ = self.0.send(content);
+        let _ = self.0.send(keys);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use crate::admin::{AdminApi, Caller, path_of, user_name};
 use crate::app::{self, StartError};
 use crate::config::{self, Loaded, Names, Quick, QuickUpstream, Settings, Source, Surroundings};
 use crate::keys::KeyTable;
-use crate::management::FileKeys;
+use crate::management::{Copied, FileKeys};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
@@ -129,11 +129,13 @@ fn in_process(mut loaded: Loaded) -> Result<AdminApi, Failed> {
         }
         error => fail(&error.to_string()),
     })?;
-    let files = FileKeys { clients: &loaded.clients, keys: &loaded.keys };
-    management
-        .stand_by()
-        .map_err(|error| fail(&format!("the store cannot be read: {error}")))
-        .and_then(|()| management.take_files(files).map_err(|error| fail(&error.to_string())))?;
+    let files = FileKeys { clients: loaded.keys.clients(), keys: &loaded.keys };
+    management.stand_by().map_err(|error| fail(&format!("the store cannot be read: {error}")))?;
+    match management.take_files(files) {
+        Ok(Copied::Whole) => {}
+        Ok(Copied::GivenUp(why)) => return Err(fail(&why.to_string())),
+        Err(error) => return Err(fail(&error.to_string())),
+    }
     Ok(AdminApi::new(management, None, Metrics::new(Health::default()), None))
 }
 

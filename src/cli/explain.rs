@@ -121,7 +121,7 @@ pub(super) fn explain(arguments: &ExplainArguments) -> u8 {
 fn keys_in_force(loaded: &mut Loaded) -> Result<Arc<KeyTable>, u8> {
     let keys = Arc::new(KeyTable::new());
     keys.set_pepper(loaded.pepper.take());
-    keys.reconcile(&loaded.keys);
+    keys.apply(keys.difference(std::mem::take(&mut loaded.table)));
     if loaded.settings.store.as_ref().is_some_and(|store| store.exists()) {
         let management = app::keys::open(loaded, Arc::clone(&keys)).map_err(|error| match error {
             StartError::Configuration(problems) => {

@@ -177,11 +177,9 @@ fn start(source: Source, first: First, before: Before, next: impl FnOnce(Started
     if let Err(error) = logging::start(&log) {
         return super::fail(&error.to_string());
     }
-    let published = loaded
-        .keys
-        .iter()
-        .flat_map(|record| &record.secrets)
-        .find_map(|secret| config::demo::published(&secret.digest));
+    let is_loaded =
+        |known: &config::demo::DemoKey| loaded.table.lookup(&Secret::borrowed(known.key.as_bytes())).is_some();
+    let published = config::demo::DEMO_KEYS.into_iter().find(is_loaded);
     let outcome = app::run(source, loaded, first, before, |started| announce(next(started), published));
     match outcome {
         Ok(ended) if ended.cut == 0 => 0,

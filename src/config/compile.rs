@@ -14,26 +14,29 @@ mod limits;
 mod lines;
 mod listeners;
 mod rules;
+mod unique;
 mod upstreams;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::document::{DetailWord, Document, ErrorsShape, FormatWord, KeysFileShape, KeysShape};
+use super::keys::LoadedKeys;
 use super::problem::{Report, Severity, did_you_mean};
 use super::read::Shape as _;
 use super::read::{At, OffOr};
 use super::source::{Access, Files, MAX_PEM_BYTES, MAX_YAML_BYTES};
 use super::tree::Position;
 use super::{IssuingSettings, ListenerCertificates, Names, Settings, Surroundings, read_yaml};
-use crate::client::{Client, ClientType};
+use crate::client::ClientType;
 use crate::credential::Pepper;
 use crate::identity::IdentityHeaders;
-use crate::keys::{KeyRecord, Timestamp};
+use crate::keys::{KeyTable, Timestamp};
 use crate::routing::{Endpoint, ErrorFormat, ErrorStyle, Place, Router};
 use crate::snapshot::Snapshot;
 pub(super) use clients::KeySet;
 pub(super) use credentials::pepper_from;
+pub(super) use lines::LinesFile;
 
 /// What a compilation works with beside the document.
 pub(super) struct Compiler<'a> {
@@ -47,11 +50,10 @@ pub(super) struct Compiler<'a> {
 pub(super) struct Compiled {
     pub settings: Settings,
     pub snapshot: Snapshot,
-    pub keys: Vec<KeyRecord>,
+    pub keys: LoadedKeys,
+    pub table: KeyTable,
     pub pepper: Option<Pepper>,
     pub certificates: Vec<ListenerCertificates>,
-    pub clients: Vec<Arc<Client>>,
-    pub key_places: Vec<Position>,
     pub issuing: IssuingSettings,
 }
 
@@ -193,8 +195,8 @@ pub(super) fn compile(
         limits,
         self_service,
     };
-    let (records, key_places, clients) = keys.into_parts();
-    Some(Compiled { settings, snapshot, keys: records, pepper, certificates, clients, key_places, issuing })
+    let (keys, table) = keys.into_parts();
+    Some(Compiled { settings, snapshot, keys, table, pepper, certificates, issuing })
 }
 
 /// Reads one keys file into the set.
@@ -239,7 +241,7 @@ pub(super) fn read_keys_file(
         warn_of_access(compiler, file, access);
         let source = compiler.report.add_source(Arc::clone(&name), None);
         compiler.files.note_bytes(name.as_bytes());
-        lines::read_lines(opened, source, keys, compiler);
+        lines::read_lines(opened, name, source, keys, compiler);
     }
 }
 

@@ -9,14 +9,16 @@
 //! here, only their digests: the lookup makes the digest of what was shown in each scheme that the table holds, hit or
 //! miss, so that a known and an unknown key cost the same.
 //!
-//! A million keys must fit into little memory, so an entry is 64 bytes and shares with others what it can. Of a digest
-//! the table keeps 184 of 256 bits; to find another text with the same ones is as hopeless as to guess the key.
+//! A million keys must fit into little memory, so an entry is 64 bytes and shares with others what it can, and the map
+//! holds nothing but where it is. Of a digest the table keeps 136 of 256 bits; to find another text with the same ones as
+//! any of a million keys takes 2^116 attempts.
 //!
 //! A lookup clones its result out of the map's lock, so that no caller can block a writer. Returning a borrowed entry
 //! looks cheaper and can deadlock.
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +35,8 @@ use crate::credential::{DigestScheme, KeyDigest, MAX_SECRET_BYTES, Pepper, Secre
 /// Parts of the map that grow and are locked each for itself: so many that one of them grows in less than a millisecond
 /// among a million keys.
 const SHARDS: usize = 128;
+/// What is kept of a digest behind the eight bytes that are the tag.
+const REST_BYTES: usize = 9;
 
 /// What a lookup finds: a key, and how long the secret that was shown stands for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,14 +75,15 @@ impl SecretTag {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Held {
     tag: SecretTag,
-    rest: [u8; 15],
+    rest: [u8; REST_BYTES],
+    scheme: DigestScheme,
 }
 
 impl Held {
     /// What is kept of a digest.
     #[must_use]
     pub fn of(digest: &KeyDigest) -> Self {
-        Self { tag: SecretTag::of(digest), rest: rest_of(digest) }
+        Self { tag: SecretTag::of(digest), rest: rest_of(digest), scheme: digest.scheme() }
     }
 }
 
@@ -96,7 +101,7 @@ pub struct Reconciled {
 /// The keys in force. Shared by all workers; written only when keys change.
 #[derive(Debug)]
 pub struct KeyTable {
-    entries: DashMap<SecretTag, Box<Slot>, BuildHasherDefault<TagHasher>>,
+    entries: DashMap<Head, (), BuildHasherDefault<TagHasher>>,
     /// Held for each single change, so that no two mix; never while many are looked through.
     terms: Mutex<Terms>,
     /// One bit per [`DigestScheme`] that was ever present.
@@ -121,9 +126,9 @@ impl Drop for JointChange<'_> {
 #[derive(Debug, Default)]
 pub struct Difference {
     removed: Vec<Held>,
-    /// By their place in the list, record and secret.
-    changed: Vec<(usize, usize)>,
-    added: Vec<(usize, usize)>,
+    /// What takes the place of something.
+    changed: Vec<Head>,
+    added: Vec<Head>,
 }
 
 /// Terms as the entries hold them: swapped in place when their client changes, for all keys at once.
@@ -138,11 +143,36 @@ struct ClientTerms {
     cells: HashMap<ByValue, Arc<TermsCell>>,
 }
 
-/// One secret and its key.
+/// What the map holds: secrets with the same tag, nearly always one, found by it.
 #[derive(Debug)]
+struct Head(Box<Slot>);
+
+impl Borrow<SecretTag> for Head {
+    fn borrow(&self) -> &SecretTag {
+        &self.0.tag
+    }
+}
+
+impl Hash for Head {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.tag.hash(state);
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.tag == other.0.tag
+    }
+}
+
+impl Eq for Head {}
+
+/// One secret and its key.
+#[derive(Debug, Clone)]
 struct Slot {
-    /// The fifteen bytes of the digest behind those that are the tag.
-    rest: [u8; 15],
+    tag: SecretTag,
+    /// The bytes of the digest behind those that are the tag.
+    rest: [u8; REST_BYTES],
     scheme: DigestScheme,
     expires_at: PackedMoment,
     id: KeyId,
@@ -151,7 +181,7 @@ struct Slot {
 }
 
 /// What few entries have.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Rare {
     not_before: Option<Timestamp>,
     valid_until: Option<Timestamp>,
@@ -190,6 +220,7 @@ impl Slot {
             next: None,
         };
         Self {
+            tag: SecretTag::of(&secret.digest),
             rest: rest_of(&secret.digest),
             scheme: secret.digest.scheme(),
             expires_at: PackedMoment::pack(key.expires_at),
@@ -201,6 +232,15 @@ impl Slot {
 
     fn is_of(&self, digest: &KeyDigest) -> bool {
         self.scheme == digest.scheme() && constant_time_eq(&self.rest, &rest_of(digest))
+    }
+
+    /// Whether this is the secret that is meant, given that the tag is the same.
+    fn is_held(&self, held: &Held) -> bool {
+        self.scheme == held.scheme && self.rest == held.rest
+    }
+
+    fn held(&self) -> Held {
+        Held { tag: self.tag, rest: self.rest, scheme: self.scheme }
     }
 
     fn next(&self) -> Option<&Slot> {
@@ -217,7 +257,7 @@ impl Slot {
         }
     }
 
-    fn entry(&self, secret: SecretTag) -> TableEntry {
+    fn entry(&self) -> TableEntry {
         let rare = self.rare.as_deref();
         TableEntry {
             key: ApiKey {
@@ -226,32 +266,32 @@ impl Slot {
                 expires_at: self.expires_at.unpack(),
                 terms: self.terms.load_full(),
             },
-            secret,
+            secret: self.tag,
             valid_until: rare.and_then(|rare| rare.valid_until),
             is_pending: rare.is_some_and(|rare| rare.is_pending),
         }
     }
 
-    /// Whether this is what a key and one of its secrets would be.
-    fn stands_for(&self, key: &ApiKey, secret: &SecretRecord) -> bool {
-        let held = self.entry(SecretTag::of(&secret.digest));
-        held.key.id == key.id
-            && held.key.not_before == key.not_before
-            && self.expires_at == PackedMoment::pack(key.expires_at)
-            && held.valid_until == secret.valid_until
-            && held.is_pending == secret.is_pending
-            && (Arc::ptr_eq(&held.key.terms, &key.terms) || held.key.terms == key.terms)
+    /// Whether both say the same of a secret.
+    fn says_what(&self, other: &Self) -> bool {
+        let rare = |slot: &Self| {
+            slot.rare.as_deref().map(|rare| (rare.not_before, rare.valid_until, rare.is_pending)).unwrap_or_default()
+        };
+        self.id == other.id
+            && self.expires_at == other.expires_at
+            && rare(self) == rare(other)
+            && *self.terms.load() == *other.terms.load()
     }
 }
 
-fn rest_of(digest: &KeyDigest) -> [u8; 15] {
-    let mut rest = [0; 15];
-    rest.copy_from_slice(&digest.as_bytes()[8..23]);
+fn rest_of(digest: &KeyDigest) -> [u8; REST_BYTES] {
+    let mut rest = [0; REST_BYTES];
+    rest.copy_from_slice(&digest.as_bytes()[8..8 + REST_BYTES]);
     rest
 }
 
 /// Compares without stopping at the first difference.
-fn constant_time_eq(one: &[u8; 15], other: &[u8; 15]) -> bool {
+fn constant_time_eq(one: &[u8; REST_BYTES], other: &[u8; REST_BYTES]) -> bool {
     one.iter().zip(other).fold(0, |differences, (one, other)| differences | (one ^ other)) == 0
 }
 
@@ -326,12 +366,11 @@ impl KeyTable {
     /// Finds the key that a digest stands for.
     #[must_use]
     pub fn find(&self, digest: &KeyDigest) -> Option<TableEntry> {
-        let tag = SecretTag::of(digest);
-        let head = self.entries.get(&tag)?;
-        let mut slot: Option<&Slot> = Some(head.value());
+        let head = self.entries.get(&SecretTag::of(digest))?;
+        let mut slot: Option<&Slot> = Some(&head.key().0);
         while let Some(held) = slot {
             if held.is_of(digest) {
-                return Some(held.entry(tag));
+                return Some(held.entry());
             }
             slot = held.next();
         }
@@ -342,10 +381,10 @@ impl KeyTable {
     #[must_use]
     pub fn find_again(&self, id: &KeyId, secret: SecretTag) -> Option<TableEntry> {
         let head = self.entries.get(&secret)?;
-        let mut slot: Option<&Slot> = Some(head.value());
+        let mut slot: Option<&Slot> = Some(&head.key().0);
         while let Some(held) = slot {
             if held.id == *id {
-                return Some(held.entry(secret));
+                return Some(held.entry());
             }
             slot = held.next();
         }
@@ -391,50 +430,57 @@ impl KeyTable {
     /// Lookups go on all the while: nothing here holds more than one entry's lock for writing, and secrets that stay as
     /// they are are not written at all.
     pub fn reconcile(&self, records: &[KeyRecord]) -> Reconciled {
-        let difference = self.difference(records);
-        self.apply(&difference, records)
+        let wanted = Self::new();
+        wanted.extend(records);
+        self.apply(self.difference(wanted))
     }
 
-    /// What [`KeyTable::apply`] will have to do for these keys of files. Changes nothing.
-    pub fn difference(&self, records: &[KeyRecord]) -> Difference {
-        let wanted = records.iter().flat_map(|record| &record.secrets).map(|secret| Held::of(&secret.digest)).collect();
-        let mut difference = Difference { removed: self.absent(KeyOrigin::File, &wanted), ..Difference::default() };
-        for (index, record) in records.iter().enumerate() {
-            for (place, secret) in record.secrets.iter().enumerate() {
-                match self.stands_for(record, secret) {
+    /// What [`KeyTable::apply`] will have to do for this table to hold the keys of files that another one holds. Changes
+    /// nothing here, and lets go of what of the other one is the same.
+    pub fn difference(&self, wanted: Self) -> Difference {
+        let is_wanted = |held: &Held| wanted.look_at(held, |_| ()).is_some();
+        let mut difference = Difference { removed: self.absent(KeyOrigin::File, is_wanted), ..Difference::default() };
+        for (head, ()) in wanted.entries {
+            let mut next = Some(head.0);
+            while let Some(mut slot) = next {
+                next = slot.take_next();
+                match self.look_at(&slot.held(), |here| here.says_what(&slot)) {
                     Some(true) => {}
-                    Some(false) => difference.changed.push((index, place)),
-                    None => difference.added.push((index, place)),
+                    Some(false) => difference.changed.push(Head(slot)),
+                    None => difference.added.push(Head(slot)),
                 }
             }
         }
         difference
     }
 
-    /// Makes a difference between the table and these records nothing: first what is gone is taken out, then the rest.
-    pub fn apply(&self, difference: &Difference, records: &[KeyRecord]) -> Reconciled {
-        let removed = self.take_all(&difference.removed);
-        for &(index, place) in difference.changed.iter().chain(&difference.added) {
-            let record = &records[index];
-            self.place(&mut self.write(), record, &record.secrets[place]);
+    /// Makes a difference nothing: first what is gone is taken out, then the rest is put in its place.
+    pub fn apply(&self, difference: Difference) -> Reconciled {
+        let Difference { removed, changed, added } = difference;
+        let counts = Reconciled { removed: self.take_all(&removed), changed: changed.len(), added: added.len() };
+        for Head(mut slot) in changed.into_iter().chain(added) {
+            let mut terms = self.write();
+            let said = slot.terms.load_full();
+            slot.terms = cell_for(&mut terms, &said);
+            self.insert(&mut terms, slot);
         }
         self.set_loaded();
-        Reconciled { removed, changed: difference.changed.len(), added: difference.added.len() }
+        counts
     }
 
     /// Takes out every secret of the store that is not among these, and says how many there were.
     pub fn retain_of_store(&self, wanted: &HashSet<Held>) -> usize {
-        self.take_all(&self.absent(KeyOrigin::Store, wanted))
+        self.take_all(&self.absent(KeyOrigin::Store, |held| wanted.contains(held)))
     }
 
-    /// The secrets of this origin that are not among these.
-    fn absent(&self, origin: KeyOrigin, wanted: &HashSet<Held>) -> Vec<Held> {
+    /// The secrets of this origin that are not wanted.
+    fn absent(&self, origin: KeyOrigin, is_wanted: impl Fn(&Held) -> bool) -> Vec<Held> {
         let mut gone = Vec::new();
         for entry in &self.entries {
-            let mut slot: Option<&Slot> = Some(entry.value());
+            let mut slot: Option<&Slot> = Some(&entry.key().0);
             while let Some(at) = slot {
-                let held = Held { tag: *entry.key(), rest: at.rest };
-                if at.terms.load().origin == origin && !wanted.contains(&held) {
+                let held = at.held();
+                if at.terms.load().origin == origin && !is_wanted(&held) {
                     gone.push(held);
                 }
                 slot = at.next();
@@ -444,20 +490,35 @@ impl KeyTable {
     }
 
     fn take_all(&self, secrets: &[Held]) -> usize {
-        secrets.iter().filter(|held| self.take(&mut self.write(), held.tag, |slot| slot.rest == held.rest)).count()
+        secrets.iter().filter(|held| self.take(&mut self.write(), held.tag, |slot| slot.is_held(held))).count()
     }
 
     /// Adds what is not there yet, and says how many secrets that were.
     pub fn extend(&self, records: &[KeyRecord]) -> usize {
         let mut added = 0;
         for record in records {
-            for secret in record.secrets.iter().filter(|secret| self.stands_for(record, secret).is_none()) {
-                added += 1;
-                self.place(&mut self.write(), record, secret);
+            for secret in &record.secrets {
+                if self.look_at(&Held::of(&secret.digest), |_| ()).is_none() {
+                    added += 1;
+                    self.place(&mut self.write(), record, secret);
+                }
             }
         }
         self.set_loaded();
         added
+    }
+
+    /// Adds a key to a table that is not in force yet, and says which of its secrets were there before: they should not
+    /// have been.
+    pub fn add(&self, record: &KeyRecord) -> Vec<Held> {
+        let mut terms = self.write();
+        let mut twice = Vec::new();
+        for secret in &record.secrets {
+            if self.place(&mut terms, record, secret) {
+                twice.push(Held::of(&secret.digest));
+            }
+        }
+        twice
     }
 
     /// Puts a key in force, in place of its former self. Secrets it does not have any more are taken out by
@@ -482,15 +543,15 @@ impl KeyTable {
         }
     }
 
-    /// Whether the table holds a secret in just this form; none if it does not hold it at all.
-    fn stands_for(&self, record: &KeyRecord, secret: &SecretRecord) -> Option<bool> {
-        let head = self.entries.get(&SecretTag::of(&secret.digest))?;
-        let mut slot: Option<&Slot> = Some(head.value());
-        while let Some(held) = slot {
-            if held.is_of(&secret.digest) {
-                return Some(held.stands_for(&record.key, secret));
+    /// What is to be seen of a secret, if the table holds it.
+    fn look_at<T>(&self, held: &Held, look: impl FnOnce(&Slot) -> T) -> Option<T> {
+        let head = self.entries.get(&held.tag)?;
+        let mut slot: Option<&Slot> = Some(&head.key().0);
+        while let Some(at) = slot {
+            if at.is_held(held) {
+                return Some(look(at));
             }
-            slot = held.next();
+            slot = at.next();
         }
         None
     }
@@ -499,61 +560,87 @@ impl KeyTable {
         self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, terms: &mut Terms, record: &KeyRecord, secret: &SecretRecord) {
-        self.schemes.fetch_or(secret.digest.scheme().bit(), Ordering::Relaxed);
+    /// Puts one secret of a key where it belongs; true if it was there before.
+    fn place(&self, terms: &mut Terms, record: &KeyRecord, secret: &SecretRecord) -> bool {
         let cell = cell_for(terms, &record.key.terms);
-        let mut slot = Slot::new(&record.key, secret, cell);
-        let former = match self.entries.entry(SecretTag::of(&secret.digest)) {
+        self.insert(terms, Box::new(Slot::new(&record.key, secret, cell)))
+    }
+
+    /// Puts a slot in place of its former self; true if there was one.
+    fn insert(&self, terms: &mut Terms, slot: Box<Slot>) -> bool {
+        self.schemes.fetch_or(slot.scheme.bit(), Ordering::Relaxed);
+        let held = slot.held();
+        let former = match self.entries.entry(Head(slot)) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Box::new(slot));
+                vacant.insert(());
                 None
             }
-            Entry::Occupied(mut occupied) => {
-                let head = occupied.get_mut();
-                if head.is_of(&secret.digest) {
-                    slot.put_next(head.take_next());
-                    Some(std::mem::replace(&mut **head, slot))
+            Entry::Occupied(occupied) => {
+                let chain = &occupied.key().0;
+                if chain.next().is_none() && chain.is_held(&held) {
+                    Some(occupied.replace_entry(()).0.0)
                 } else {
-                    // Another secret with the same tag: in its chain, in place of its former self if that is there.
-                    let mut at = &mut **head;
-                    while at.next().is_some_and(|next| !next.is_of(&secret.digest)) {
-                        at = at.rare.as_deref_mut().and_then(|rare| rare.next.as_deref_mut()).expect("just seen");
-                    }
-                    let mut former = at.take_next();
-                    slot.put_next(former.as_deref_mut().and_then(Slot::take_next));
-                    at.put_next(Some(Box::new(slot)));
-                    former.map(|former| *former)
+                    // Another secret with the same tag. Nobody else writes meanwhile: the terms are held.
+                    let (rest, former) = without(chain.clone(), |slot| slot.is_held(&held));
+                    let mut slot = occupied.into_key().0;
+                    slot.put_next(rest);
+                    self.replace(slot);
+                    former
                 }
             }
         };
-        if let Some(former) = former {
+        if let Some(former) = &former {
             forget(terms, &former.terms);
         }
+        former.is_some()
     }
 
-    /// Takes the slot that is meant out of a chain.
+    /// Takes the slot that is meant out of those with a tag.
     fn take(&self, terms: &mut Terms, tag: SecretTag, is_meant: impl Fn(&Slot) -> bool) -> bool {
-        let Entry::Occupied(mut occupied) = self.entries.entry(tag) else { return false };
-        let head = occupied.get_mut();
-        let taken = if is_meant(head) {
-            match head.take_next() {
-                Some(next) => Some(std::mem::replace(head, next)),
-                None => Some(occupied.remove()),
+        let Some(chain) = self.entries.get(&tag).map(|head| {
+            let slot = &head.key().0;
+            slot.next().map_or_else(|| Err(is_meant(slot)), |_| Ok(slot.clone()))
+        }) else {
+            return false;
+        };
+        let taken = match chain {
+            Err(false) => None,
+            Err(true) => self.entries.remove(&tag).map(|(head, ())| head.0),
+            Ok(chain) => {
+                let (rest, taken) = without(chain, is_meant);
+                if let (Some(rest), Some(_)) = (rest, &taken) {
+                    self.replace(rest);
+                }
+                taken
             }
-        } else {
-            let mut at = &mut **head;
-            while at.next().is_some_and(|next| !is_meant(next)) {
-                at = at.rare.as_deref_mut().and_then(|rare| rare.next.as_deref_mut()).expect("just seen");
-            }
-            let mut taken = at.take_next();
-            at.put_next(taken.as_deref_mut().and_then(Slot::take_next));
-            taken
         };
         if let Some(slot) = &taken {
             forget(terms, &slot.terms);
         }
         taken.is_some()
     }
+
+    /// Puts a chain in place of the one with its tag, in one step: a lookup finds what is in both at any moment.
+    fn replace(&self, chain: Box<Slot>) {
+        if let Entry::Occupied(occupied) = self.entries.entry(Head(chain)) {
+            occupied.replace_entry(());
+        }
+    }
+}
+
+/// A chain without the slot that is meant, and that slot.
+fn without(chain: Box<Slot>, is_meant: impl Fn(&Slot) -> bool) -> (Option<Box<Slot>>, Option<Box<Slot>>) {
+    let (mut rest, mut taken, mut next) = (None, None, Some(chain));
+    while let Some(mut slot) = next {
+        next = slot.take_next();
+        if is_meant(&slot) {
+            taken = Some(slot);
+        } else {
+            slot.put_next(rest);
+            rest = Some(slot);
+        }
+    }
+    (rest, taken)
 }
 
 /// The cell of these terms, made if there is none. A client that differs from the one known so far replaces it for all its

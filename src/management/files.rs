@@ -13,15 +13,17 @@ use std::time::Duration;
 use super::{Management, Refused};
 use crate::client::{Client, Tenant};
 use crate::credential::{KeyDigest, KeyText};
-use crate::keys::{KeyOrigin, KeyRecord, Timestamp};
+use crate::keys::{KeyOrigin, KeyRecord, KeyRecords, Rewritten};
 use crate::store::{
-    ClientRow, Disabled, KeyRow, NewClient, NewKey, NewSecret, SecretState, StateCounts, StoreError, Writer,
+    ClientRow, Disabled, KeyDetail, KeyRow, NewClient, NewKey, NewSecret, SecretState, StateCounts, StoreError, Writer,
 };
 
 /// Where the store says which files it has copied.
 const COPIED: &str = "files_copied";
 /// So many keys are written before somebody who waits is let through.
 const STEP: usize = 20;
+/// So many copies are looked through at once.
+const PAGE: usize = 1_000;
 /// So long one who looks waits for files to be copied; then the look is at what there is.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -31,7 +33,17 @@ pub struct FileKeys<'f> {
     /// Clients, those without a key too.
     pub clients: &'f [Arc<Client>],
     /// Keys.
-    pub keys: &'f [KeyRecord],
+    pub keys: &'f dyn KeyRecords,
+}
+
+/// What came of copying files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Copied {
+    /// All that they hold is in the store.
+    Whole,
+    /// A file has changed since it was loaded, so that what it holds by now is not what is in force. The copy is not
+    /// complete; that of the next load will be.
+    GivenUp(Rewritten),
 }
 
 /// How somebody who looks asks for the copy: it has been made, or cannot be made, when what is sent is let go.
@@ -78,7 +90,15 @@ impl Management {
                     });
                 }
             }
-            for (index, record) in files.keys.iter().enumerate() {
+            for (index, record) in files.keys.records().enumerate() {
+                let record = match record {
+                    Ok(record) => record,
+                    Err(rewritten) => {
+                        let hint = "write another file and rename it over this one: it is whole then at any moment";
+                        conflicts.push(FileConflict { key: None, message: rewritten.to_string(), hint });
+                        return Ok(conflicts);
+                    }
+                };
                 let id = &record.key.id;
                 let mut conflict = |message: String, hint| {
                     conflicts.push(FileConflict { key: Some(index), message, hint });
@@ -114,8 +134,7 @@ impl Management {
     }
 
     /// Says that files wait to be copied: their keys are counted meanwhile, and whoever looks asks for the copy.
-    pub fn files_wait(&self, files: FileKeys<'_>, ask: AskForCopy) {
-        let counts = count(files.keys, super::now());
+    pub fn files_wait(&self, counts: StateCounts, ask: AskForCopy) {
         *self.waiting_files() = Some(WaitingFiles { counts, ask });
     }
 
@@ -153,32 +172,44 @@ impl Management {
     ///
     /// # Errors
     /// The store cannot be written; the copy is not complete then.
-    pub fn take_files(&self, files: FileKeys<'_>) -> Result<(), Refused> {
+    pub fn take_files(&self, files: FileKeys<'_>) -> Result<Copied, Refused> {
         let fingerprint = fingerprint(files);
         let copied = self.read(|reader| Ok(reader.meta(COPIED)?))?;
         if copied.as_deref() == Some(fingerprint.as_str()) {
-            return Ok(());
+            return Ok(Copied::Whole);
         }
         self.copy_clients(files)?;
         let has_copies = self.read(|reader| Ok(reader.has_keys_of_files()?))?;
-        let changed = if has_copies { self.find_changed(files)? } else { (0..files.keys.len()).collect() };
-        self.set_aside(files, &changed)?;
-        let mut left = changed.iter().peekable();
+        let mut same = Numbers::default();
+        if has_copies {
+            match self.set_others_aside(files)? {
+                Ok(places) => same = places,
+                Err(rewritten) => return Ok(Copied::GivenUp(rewritten)),
+            }
+        }
+        let mut left = files.keys.records().enumerate().filter(|(place, _)| !same.contain(*place)).peekable();
         while left.peek().is_some() {
-            self.inner.store.write(super::now(), |writer| {
-                for (count, index) in left.by_ref().enumerate() {
-                    put_key(writer, &files.keys[*index], has_copies)?;
+            let rewritten = self.inner.store.write(super::now(), |writer| {
+                for (count, (_, record)) in left.by_ref().enumerate() {
+                    match record {
+                        Ok(record) => put_key(writer, &record, has_copies)?,
+                        Err(rewritten) => return Ok(Some(rewritten)),
+                    }
                     if count % STEP == STEP - 1 && writer.is_waited_for() {
                         break;
                     }
                 }
-                Ok::<_, Refused>(())
+                Ok::<_, Refused>(None)
             })?;
+            if let Some(rewritten) = rewritten {
+                return Ok(Copied::GivenUp(rewritten));
+            }
         }
+        drop(left);
         self.remove_clients_gone(files)?;
         self.inner.store.write(super::now(), |writer| Ok::<_, Refused>(writer.set_meta(COPIED, &fingerprint)?))?;
         self.inner.is_counted.store(false, Ordering::Relaxed);
-        Ok(())
+        Ok(Copied::Whole)
     }
 
     fn copy_clients(&self, files: FileKeys<'_>) -> Result<(), Refused> {
@@ -204,40 +235,43 @@ impl Management {
         })
     }
 
-    /// The keys whose copy is not what the files say.
-    fn find_changed(&self, files: FileKeys<'_>) -> Result<Vec<usize>, Refused> {
-        self.read(|reader| {
-            let mut changed = Vec::new();
-            for (index, record) in files.keys.iter().enumerate() {
-                let is_copied = reader.key(record.key.id.as_str())?.is_some_and(|copy| {
-                    let digests =
-                        |secrets: &mut dyn Iterator<Item = (KeyDigest, Option<_>)>| -> HashSet<_> { secrets.collect() };
-                    copy.key.revoked_at.is_none()
-                        && copy.client.client.id == record.key.client.id
-                        && says_the_same(&copy.key, record)
-                        && digests(&mut copy.secrets.iter().map(|secret| (secret.digest, secret.valid_until)))
-                            == digests(&mut record.secrets.iter().map(|secret| (secret.digest, secret.valid_until)))
-                });
-                if !is_copied {
-                    changed.push(index);
+    /// Which copies are what the files say, and takes names and digests from the others: they may be another's now.
+    fn set_others_aside(&self, files: FileKeys<'_>) -> Result<Result<Numbers, Rewritten>, Refused> {
+        let (mut places, mut copies) = (Numbers::default(), Numbers::default());
+        let mut records = files.keys.records().enumerate().peekable();
+        while records.peek().is_some() {
+            let rewritten = self.read(|reader| {
+                for (place, record) in records.by_ref().take(PAGE) {
+                    let record = match record {
+                        Ok(record) => record,
+                        Err(rewritten) => return Ok(Some(rewritten)),
+                    };
+                    let copy = reader.key(record.key.id.as_str())?;
+                    if let Some(copy) = copy.filter(|copy| is_copy(copy, &record)) {
+                        places.insert(place);
+                        copies.insert(usize::try_from(copy.key.number).unwrap_or(0));
+                    }
                 }
+                Ok::<_, Refused>(None)
+            })?;
+            if let Some(rewritten) = rewritten {
+                return Ok(Err(rewritten));
             }
-            Ok(changed)
-        })
-    }
-
-    /// Takes names and digests from the copies of keys that are gone or changed: they may be another's now.
-    fn set_aside(&self, files: FileKeys<'_>, changed: &[usize]) -> Result<(), Refused> {
-        let ids: HashSet<&str> = files.keys.iter().map(|record| record.key.id.as_str()).collect();
-        let changed: HashSet<&str> = changed.iter().map(|index| files.keys[*index].key.id.as_str()).collect();
+        }
         self.inner.store.write(super::now(), |writer| {
-            for (number, id) in writer.keys_of_files()? {
-                if !ids.contains(id.as_str()) || changed.contains(id.as_str()) {
-                    writer.set_key_of_file_aside(number)?;
+            let mut last = 0;
+            loop {
+                let numbers = writer.keys_of_files_after(last, PAGE)?;
+                let Some(end) = numbers.last() else { return Ok::<_, Refused>(()) };
+                last = *end;
+                for number in numbers {
+                    if !usize::try_from(number).is_ok_and(|number| copies.contain(number)) {
+                        writer.set_key_of_file_aside(number)?;
+                    }
                 }
             }
-            Ok::<_, Refused>(())
-        })
+        })?;
+        Ok(Ok(places))
     }
 
     /// Removes the copies of clients that are gone. One that has keys in the store stays, and is good for nothing.
@@ -267,6 +301,34 @@ impl Management {
         }
         Ok(())
     }
+}
+
+/// Small numbers without gaps, or nearly, a bit for each.
+#[derive(Debug, Default)]
+struct Numbers(Vec<u64>);
+
+impl Numbers {
+    fn insert(&mut self, number: usize) {
+        let word = number / 64;
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (number % 64);
+    }
+
+    fn contain(&self, number: usize) -> bool {
+        self.0.get(number / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
+    }
+}
+
+/// Whether a copy is in force and says what the record says.
+fn is_copy(copy: &KeyDetail, record: &KeyRecord) -> bool {
+    let digests = |secrets: &mut dyn Iterator<Item = (KeyDigest, Option<_>)>| -> HashSet<_> { secrets.collect() };
+    copy.key.revoked_at.is_none()
+        && copy.client.client.id == record.key.client.id
+        && says_the_same(&copy.key, record)
+        && digests(&mut copy.secrets.iter().map(|secret| (secret.digest, secret.valid_until)))
+            == digests(&mut record.secrets.iter().map(|secret| (secret.digest, secret.valid_until)))
 }
 
 fn says_the_same(copy: &KeyRow, record: &KeyRecord) -> bool {
@@ -355,50 +417,15 @@ fn put_key(writer: &Writer<'_>, record: &KeyRecord, has_copies: bool) -> Result<
     Ok(())
 }
 
-/// Keys by what they are good for.
-fn count(keys: &[KeyRecord], at: Timestamp) -> StateCounts {
-    let mut counts = StateCounts::default();
-    for KeyRecord { key, .. } in keys {
-        let is_over = key.expires_at.is_some_and(|end| end <= at);
-        match key {
-            _ if !key.active || !key.client.active => counts.disabled += 1,
-            _ if is_over => counts.expired += 1,
-            _ if key.not_before.is_some_and(|begin| begin > at) => counts.not_yet_valid += 1,
-            _ => counts.active += 1,
-        }
-        let Some(end) = key.expires_at.filter(|_| key.active && key.client.active && !is_over) else { continue };
-        counts.next_expiry = Some(counts.next_expiry.map_or(end, |next| next.min(end)));
-        for (within, days) in counts.expiring.iter_mut().zip([1, 7, 30]) {
-            *within += i64::from(end.as_millis() <= at.as_millis() + days * 86_400_000);
-        }
-    }
-    counts
-}
-
-/// What the files hold, in a few digits.
+/// What the files hold, in a few digits. Another program may read them otherwise.
 fn fingerprint(files: FileKeys<'_>) -> String {
     let mut hasher = blake3::Hasher::new();
-    let mut note = |text: &str| {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    };
+    hasher.update(concat!(env!("CARGO_PKG_VERSION"), "\n").as_bytes());
     for client in files.clients {
-        note(&format!("{client:?}"));
+        let client = format!("{client:?}");
+        hasher.update(&(client.len() as u64).to_le_bytes());
+        hasher.update(client.as_bytes());
     }
-    for record in files.keys {
-        let key = &record.key;
-        note(key.id.as_str());
-        note(key.client.id.as_str());
-        note(&record.name);
-        note(record.description.as_deref().unwrap_or_default());
-        let rest = (
-            (key.not_before, key.expires_at, key.key_type, key.active),
-            (&key.environment, &key.grants, &key.networks, &key.origins, &key.plan),
-        );
-        note(&format!("{rest:?}"));
-        for secret in &record.secrets {
-            note(&format!("{} {:?}", secret.digest, secret.valid_until));
-        }
-    }
+    hasher.update(&files.keys.digest());
     hasher.finalize().to_hex().to_string()
 }

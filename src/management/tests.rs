@@ -303,7 +303,7 @@ fn files_that_wait_are_counted_as_their_copies_will_be_and_copied_for_whoever_lo
     };
     let (on, off) = (client("on", "cms"), Client { active: false, ..client("off", "cms") });
     let switched_off = api_key_with("switched-off", on.clone(), |terms| terms.active = false);
-    let keys = [
+    let keys = vec![
         good("for-ever", &on),
         of(good("a-day", &on), None, within(1)),
         of(good("a-week", &on), None, within(7)),
@@ -317,7 +317,9 @@ fn files_that_wait_are_counted_as_their_copies_will_be_and_copied_for_whoever_lo
     ];
     let clients = [Arc::new(on), Arc::new(off)];
     let (ask, asked) = std::sync::mpsc::channel();
-    management.files_wait(FileKeys { clients: &clients, keys: &keys }, ask);
+    let mut counts = StateCounts::default();
+    keys.iter().for_each(|record| counts.note(&record.key, at));
+    management.files_wait(counts, ask);
     let waiting = management.counts(at).unwrap();
     assert_eq!((waiting.active, waiting.disabled, waiting.expired, waiting.not_yet_valid), (5, 2, 2, 1));
     assert_eq!(waiting.expiring, [1, 3, 4]);
@@ -337,7 +339,7 @@ fn files_that_wait_are_counted_as_their_copies_will_be_and_copied_for_whoever_lo
     // Copied again, nothing changes; what is gone from the files is gone from the copies.
     management.take_files(FileKeys { clients: &clients, keys: &keys }).unwrap();
     assert_eq!(management.counts(at).unwrap(), waiting);
-    management.take_files(FileKeys { clients: &clients, keys: &keys[..1] }).unwrap();
+    management.take_files(FileKeys { clients: &clients, keys: &keys[..1].to_vec() }).unwrap();
     assert_eq!(management.counts(at).unwrap().active, 1);
     management.take_files(FileKeys { clients: &clients, keys: &keys }).unwrap();
     assert_eq!(management.counts(at).unwrap(), waiting);

@@ -375,40 +375,6 @@ pub struct ClientFilter {
     pub owner: Option<(String, String)>,
 }
 
-/// Keys by what they are good for, and by what a person should look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StateCounts {
-    /// Good.
-    pub active: i64,
-    /// Switched off, themselves or by their client.
-    pub disabled: i64,
-    /// Over.
-    pub expired: i64,
-    /// To come.
-    pub not_yet_valid: i64,
-    /// Good, and over within a day, a week, thirty days.
-    pub expiring: [i64; 3],
-    /// When the next good key is over.
-    pub next_expiry: Option<Timestamp>,
-}
-
-impl StateCounts {
-    /// These keys and those.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let mut expiring = self.expiring;
-        expiring.iter_mut().zip(other.expiring).for_each(|(sum, more)| *sum += more);
-        Self {
-            active: self.active + other.active,
-            disabled: self.disabled + other.disabled,
-            expired: self.expired + other.expired,
-            not_yet_valid: self.not_yet_valid + other.not_yet_valid,
-            expiring,
-            next_expiry: [self.next_expiry, other.next_expiry].into_iter().flatten().min(),
-        }
-    }
-}
-
 /// Something that was done, to be kept.
 #[derive(Debug, Clone, Default)]
 pub struct AuditEntry {

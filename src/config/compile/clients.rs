@@ -1,25 +1,37 @@
-//! Clients and keys, from YAML and from lines, and what must be unique among all of them.
+//! Clients and keys, from YAML and from lines.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Compiler;
+use super::lines::LinesFile;
+use super::unique::Given;
 use crate::client::{Client, Grants, KeyType, Owner, OwnerKind, Permission, Plan};
 use crate::config::demo;
 use crate::config::document::{ClientShape, GrantsShape, KeyShape, OwnerShape};
+use crate::config::keys::{LoadedKeys, Part, placed};
 use crate::config::problem::Report;
 use crate::config::read::At;
 use crate::config::settings::ListenerSettings;
 use crate::config::tree::Position;
 use crate::credential::{DigestScheme, InvalidDigest, KeyDigest};
-use crate::keys::{ApiKey, KeyOrigin, KeyRecord, KeyTerms, SecretRecord};
+use crate::keys::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyTable, KeyTerms, SecretRecord, StateCounts};
 
 /// All clients and keys of a load.
 #[derive(Default)]
 pub(crate) struct KeySet {
-    records: Vec<KeyRecord>,
-    /// Where each record was written.
-    places: Vec<Position>,
+    parts: Vec<Part>,
+    count: usize,
+    /// Where the first key was written.
+    first: Option<Position>,
+    /// All keys as they will be looked up.
+    table: KeyTable,
+    given: Given,
+    counts: StateCounts,
+    /// The first key with a digest that needs the pepper.
+    keyed: Option<(Position, KeyId)>,
+    /// Keys that everybody knows.
+    published: Vec<(Position, KeyId)>,
     clients: HashMap<Box<str>, (Arc<Client>, Position)>,
     /// The plans that are carried, and where each was met first.
     plans: HashMap<Plan, Position>,
@@ -51,7 +63,7 @@ const EXPIRED_SHOWN: usize = 20;
 impl KeySet {
     /// Whether no client and no key was given.
     pub fn is_empty(&self) -> bool {
-        self.clients.is_empty() && self.records.is_empty()
+        self.clients.is_empty() && self.count == 0
     }
 
     /// The plans that are carried, and where each was met first.
@@ -80,20 +92,45 @@ impl KeySet {
         client
     }
 
-    /// Adds a key.
-    pub fn put(&mut self, record: KeyRecord, at: Position, compiler: &mut Compiler<'_>) {
-        let now = compiler.now;
+    /// Adds a key of a YAML file.
+    fn put(&mut self, record: KeyRecord, at: Position, compiler: &mut Compiler<'_>) {
+        self.note(&record, at, compiler);
+        match self.parts.last_mut() {
+            Some(Part::Written(records)) => records.push((at, record)),
+            _ => self.parts.push(Part::Written(vec![(at, record)])),
+        }
+    }
+
+    /// Adds a file of lines whose keys were noted.
+    pub fn put_lines(&mut self, file: LinesFile) {
+        self.parts.push(Part::Lines(file));
+    }
+
+    /// Notes all that is to be known of a key, which itself need not be kept.
+    pub fn note(&mut self, record: &KeyRecord, at: Position, compiler: &mut Compiler<'_>) {
+        let (now, id) = (compiler.now, &record.key.id);
+        self.count += 1;
+        self.first.get_or_insert(at);
+        self.counts.note(&record.key, now);
+        self.given.note(record, self.table.add(record));
+        for secret in &record.secrets {
+            if self.keyed.is_none() && secret.digest.scheme() == DigestScheme::Blake3Keyed {
+                self.keyed = Some((at, id.clone()));
+            }
+            if demo::published(&secret.digest).is_some() {
+                self.published.push((at, id.clone()));
+            }
+        }
         if let Some(expires_at) = record.key.expires_at.filter(|expires_at| *expires_at <= now) {
             self.expired += 1;
             if self.expired <= EXPIRED_SHOWN {
                 compiler
                     .report
-                    .warning(at, format!("the key `{}` expired at {expires_at}", record.key.id))
+                    .warning(at, format!("the key `{id}` expired at {expires_at}"))
                     .hint("remove it, or give it another `expires_at`");
             }
         }
-        self.records.push(record);
-        self.places.push(at);
+        check_name(&record.name, format_args!("the name of the key `{id}`"), at, compiler.report);
     }
 
     /// Adds a client of a YAML file with its keys.
@@ -119,73 +156,29 @@ impl KeySet {
         }
     }
 
-    /// Reports ids, names and digests that stand for more than one key. All are looked for in one pass over all keys.
-    pub fn check_unique(&self, report: &mut Report) {
-        let size = self.records.len();
-        let mut ids: HashMap<&str, usize> = HashMap::with_capacity(size);
-        let mut names: HashMap<(Option<&str>, &str), usize> = HashMap::with_capacity(size);
-        let mut digests: HashMap<&KeyDigest, usize> = HashMap::with_capacity(size);
+    /// Reports ids, names and digests that stand for more than one key.
+    pub fn check_unique(&mut self, report: &mut Report) {
         for (client, at) in self.clients.values() {
-            check_name(&client.name, &format!("the name of the client `{}`", client.id), *at, report);
+            check_name(&client.name, format_args!("the name of the client `{}`", client.id), *at, report);
         }
-        for (index, record) in self.records.iter().enumerate() {
-            let (key, at) = (&record.key, self.places[index]);
-            check_name(&record.name, &format!("the name of the key `{}`", key.id), at, report);
-            if let Some(first) = ids.insert(key.id.as_str(), index) {
-                let first = report.name(self.places[first]);
-                report.error(at, format!("another key has the id `{}` ({first})", key.id));
-                // It is most likely the same key, and everything else about it the same too.
-                continue;
-            }
-            let tenant = key.client.tenant.as_ref().map(crate::client::Tenant::as_str);
-            if let Some(first) = names.insert((tenant, &record.name), index) {
-                let (id, first) = (&self.records[first].key.id, report.name(self.places[first]));
-                let of =
-                    tenant.map_or_else(|| "without a tenant".to_owned(), |tenant| format!("of the tenant `{tenant}`"));
-                let shown = crate::config::problem::quote(&record.name);
-                report
-                    .error(at, format!("two keys {of} are called {shown}: `{id}` ({first}) and `{}`", key.id))
-                    .hint("say in the name what each is for");
-            }
-            for secret in &record.secrets {
-                if let Some(first) = digests.insert(&secret.digest, index) {
-                    let (other, first) = (&self.records[first].key, report.name(self.places[first]));
-                    report
-                        .error(
-                            at,
-                            format!(
-                                "the key `{}` of client `{}` has the same digest as the key `{}` of client `{}` ({first})",
-                                key.id, key.client.id, other.id, other.client.id
-                            ),
-                        )
-                        .hint("each key must be a different one: make another for one of them");
-                }
-            }
+        if let Some(suspicions) = std::mem::take(&mut self.given).suspicions() {
+            let client = |id: &str| self.clients.get(id).map(|(client, _)| Arc::clone(client));
+            suspicions.look(placed(&self.parts, &client), report);
         }
         if self.expired > EXPIRED_SHOWN {
-            let at = self.places.first().map_or(Position::default(), |at| Report::whole(at.source));
+            let at = self.first.map_or(Position::default(), |at| Report::whole(at.source));
             report.warning(at, format!("{} more keys have expired", self.expired - EXPIRED_SHOWN));
         }
     }
 
     /// Keyed digests without a pepper could never match.
     pub fn check_schemes(&self, has_pepper: bool, pepper_file: Option<&At<String>>, report: &mut Report) {
-        let keyed = self
-            .records
-            .iter()
-            .position(|record| record.secrets.iter().any(|secret| secret.digest.scheme() == DigestScheme::Blake3Keyed));
-        if let Some(index) = keyed
+        if let Some((at, id)) = &self.keyed
             && !has_pepper
             && pepper_file.is_none()
         {
             report
-                .error(
-                    self.places[index],
-                    format!(
-                        "the key `{}` has a `blake3-keyed` digest, and there is no pepper",
-                        self.records[index].key.id
-                    ),
-                )
+                .error(*at, format!("the key `{id}` has a `blake3-keyed` digest, and there is no pepper"))
                 .hint("write `keys: { pepper_file: .. }` with the pepper it was made with");
         }
     }
@@ -195,18 +188,21 @@ impl KeySet {
         let Some(open) = listeners.iter().find(|listener| !listener.address.ip().to_canonical().is_loopback()) else {
             return;
         };
-        for (record, at) in self.records.iter().zip(&self.places) {
-            if record.secrets.iter().any(|secret| demo::published(&secret.digest).is_some()) {
-                report
-                    .error(
-                        *at,
-                        format!(
-                            "the key `{}` is published in the documentation, and other machines can reach `{}`",
-                            record.key.id, open.name
-                        ),
-                    )
-                    .hint("make a key of your own (`keygate hash`), or listen on 127.0.0.1");
+        let mut reported = None;
+        for (at, id) in &self.published {
+            // Once for a key, however many of its secrets are known.
+            if reported.replace(at) == Some(at) {
+                continue;
             }
+            report
+                .error(
+                    *at,
+                    format!(
+                        "the key `{id}` is published in the documentation, and other machines can reach `{}`",
+                        open.name
+                    ),
+                )
+                .hint("make a key of your own (`keygate hash`), or listen on 127.0.0.1");
         }
     }
 
@@ -233,15 +229,17 @@ impl KeySet {
         held
     }
 
-    /// The keys, where each was written, and the clients.
-    pub fn into_parts(self) -> (Vec<KeyRecord>, Vec<Position>, Vec<Arc<Client>>) {
-        (self.records, self.places, self.clients.into_values().map(|(client, _)| client).collect())
+    /// The keys and clients, and the table of the keys.
+    pub fn into_parts(self) -> (LoadedKeys, KeyTable) {
+        let mut clients: Vec<_> = self.clients.into_values().map(|(client, _)| client).collect();
+        clients.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        (LoadedKeys { parts: self.parts, clients, count: self.count, counts: self.counts }, self.table)
     }
 }
 
 /// A name is what people are shown: one that is blank, or moves the cursor of their terminal, names nothing. The admin API
 /// takes none of these either.
-fn check_name(name: &str, what: &str, at: Position, report: &mut Report) {
+fn check_name(name: &str, what: std::fmt::Arguments<'_>, at: Position, report: &mut Report) {
     if name.trim().is_empty() {
         report.error(at, format!("{what} is blank"));
     } else if name.contains(char::is_control) {

@@ -4,12 +4,17 @@
 //! line is in memory at a time, texts are borrowed from it, and clients, environments and permissions that come again are
 //! shared. All lines of one client must say the same about it.
 //!
+//! No record is kept, or a million keys would take 300 MB: what a verdict asks for goes into the table, and whoever needs
+//! the records later has the file read again ([`LinesFile::records`]). What comes is what was read the first time, or
+//! nothing: a digest of each block is kept, and the block is compared with it before a line of it is looked at.
+//!
 //! No line is ever shown in a report.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Read};
+use std::fs::File;
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -25,10 +30,12 @@ use crate::config::problem::mask;
 use crate::config::read::{FromText as _, Moment, Network};
 use crate::config::tree::Position;
 use crate::credential::KeyDigest;
-use crate::keys::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyTerms, SecretRecord, SharedTerms, Timestamp};
+use crate::keys::{ApiKey, KeyId, KeyOrigin, KeyRecord, KeyTerms, Rewritten, SecretRecord, Timestamp};
 
 /// The longest line. A key with a hundred permissions has a tenth of it.
 const MAX_LINE_BYTES: usize = 64 << 10;
+/// So much of a file is read, and compared, at once.
+const BLOCK_BYTES: usize = 256 << 10;
 /// After so many bad lines the file is not what it was meant to be.
 const MAX_BAD_LINES: usize = 50;
 
@@ -139,7 +146,6 @@ impl<'de: 'l, 'l> Deserialize<'de> for LineGrants<'l> {
 /// What comes again and again, shared.
 #[derive(Default)]
 struct Shared {
-    terms: SharedTerms,
     permissions: HashMap<Box<str>, Permission>,
     environments: HashMap<Box<str>, Environment>,
     plans: HashMap<Box<str>, Plan>,
@@ -186,18 +192,32 @@ impl Shared {
     }
 }
 
+/// A file of lines that was read, and can be read again.
+#[derive(Debug)]
+pub(crate) struct LinesFile {
+    name: Arc<str>,
+    source: u16,
+    /// The very file that was read, whatever stands under its name by now.
+    file: File,
+    /// What was read, block by block.
+    blocks: Vec<[u8; 32]>,
+    /// How many lines were read.
+    lines: u32,
+    /// Those that are no keys.
+    bad: Vec<u32>,
+}
+
 /// Reads a file of lines, source number `source`, into the set; its bytes go into the digest of the load.
-pub(crate) fn read_lines(file: impl Read, source: u16, keys: &mut KeySet, compiler: &mut Compiler<'_>) {
-    let mut reader = BufReader::with_capacity(256 << 10, file);
+pub(crate) fn read_lines(file: File, name: Arc<str>, source: u16, keys: &mut KeySet, compiler: &mut Compiler<'_>) {
+    let mut reader = Blocks::new(&file, None);
     let mut line = Vec::new();
     let mut shared = Shared::default();
-    let mut bad_lines = 0;
+    let mut bad = Vec::new();
     let mut length = 0_u64;
+    let mut lines = 0;
     for number in 1_u32.. {
-        line.clear();
-        let read = reader.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line);
         let mut at = Position { source, line: number, column: 0 };
-        match read {
+        match next_line(&mut reader, &mut line) {
             Ok(0) => break,
             Ok(_) if line.len() > MAX_LINE_BYTES => {
                 compiler.report.error(at, format!("the line is longer than {MAX_LINE_BYTES} bytes"));
@@ -209,14 +229,15 @@ pub(crate) fn read_lines(file: impl Read, source: u16, keys: &mut KeySet, compil
                 break;
             }
         }
-        compiler.files.note_bytes(&line);
+        lines = number;
         length += line.len() as u64;
         let text = line.trim_ascii();
         if text.is_empty() {
             continue;
         }
         let outcome = match serde_json::from_slice::<Line<'_>>(text) {
-            Ok(line) => record(&line, at, keys, &mut shared, compiler),
+            Ok(line) => client_of(&line, at, keys, &mut shared, compiler)
+                .and_then(|client| record(&line, client, &mut shared, &mut |plan| keys.note_plan(plan, at))),
             Err(error) => {
                 at.column = u32::try_from(error.column()).unwrap_or(0);
                 let message = error.to_string();
@@ -225,45 +246,184 @@ pub(crate) fn read_lines(file: impl Read, source: u16, keys: &mut KeySet, compil
             }
         };
         match outcome {
-            Ok(record) => keys.put(record, at, compiler),
+            Ok(record) => keys.note(&record, at, compiler),
             Err((message, hint)) => {
                 compiler.report.error(at, message).maybe_hint(hint);
-                bad_lines += 1;
-                if bad_lines >= MAX_BAD_LINES {
+                bad.push(number);
+                if bad.len() >= MAX_BAD_LINES {
                     compiler.report.error(at, "too many lines are bad; the rest of the file is not read");
                     break;
                 }
             }
         }
     }
+    let blocks = reader.digests;
+    blocks.iter().for_each(|digest| compiler.files.note_bytes(digest));
     // Where this file ends and the next begins is part of the digest.
     compiler.files.note_bytes(&length.to_le_bytes());
+    keys.put_lines(LinesFile { name, source, file, blocks, lines, bad });
+}
+
+/// Reads one line, or more of it than a line may have. Nothing is the end of the file.
+fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
+    line.clear();
+    reader.take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', line)
+}
+
+impl LinesFile {
+    /// Takes what the file says into a digest.
+    pub fn note(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(&(self.blocks.len() as u64).to_le_bytes());
+        self.blocks.iter().for_each(|digest| {
+            hasher.update(digest);
+        });
+    }
+
+    /// Its keys and where they stand, read again. Ends with an error if the file is not what it was, and gives nothing that
+    /// was not in it then.
+    pub fn records<'f>(
+        &'f self,
+        client: impl Fn(&str) -> Option<Arc<Client>> + 'f,
+    ) -> impl Iterator<Item = Again> + 'f {
+        let mut reader = Blocks::new(FromStart { file: &self.file, at: 0 }, Some(&self.blocks));
+        let mut line = Vec::new();
+        let mut shared = Shared::default();
+        let mut number = 0;
+        std::iter::from_fn(move || {
+            while number < self.lines {
+                number += 1;
+                let is_whole = next_line(&mut reader, &mut line).is_ok_and(|length| length > 0);
+                if is_whole && (line.trim_ascii().is_empty() || self.bad.contains(&number)) {
+                    continue;
+                }
+                let record = is_whole.then(|| again(&line, &client, &mut shared)).flatten();
+                let at = Position { source: self.source, line: number, column: 0 };
+                return Some(record.map(|record| (at, record)).ok_or_else(|| {
+                    number = self.lines;
+                    Rewritten { file: Arc::clone(&self.name) }
+                }));
+            }
+            None
+        })
+    }
+}
+
+/// See [`LinesFile::records`].
+type Again = Result<(Position, KeyRecord), Rewritten>;
+
+/// A line that was good before.
+fn again(line: &[u8], client: &impl Fn(&str) -> Option<Arc<Client>>, shared: &mut Shared) -> Option<KeyRecord> {
+    let line: Line<'_> = serde_json::from_slice(line.trim_ascii()).ok()?;
+    record(&line, client(&line.client.0)?, shared, &mut |_| ()).ok()
+}
+
+/// Reads from the beginning of a file, wherever others read in it.
+struct FromStart<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use std::os::unix::fs::FileExt as _;
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// A file that is read in blocks. Each is compared with what it was the time before, if there was one, before anybody sees
+/// it.
+struct Blocks<'e, R> {
+    source: R,
+    block: Vec<u8>,
+    used: usize,
+    is_over: bool,
+    digests: Vec<[u8; 32]>,
+    expected: Option<&'e [[u8; 32]]>,
+}
+
+impl<'e, R: Read> Blocks<'e, R> {
+    fn new(source: R, expected: Option<&'e [[u8; 32]]>) -> Self {
+        Self { source, block: Vec::with_capacity(BLOCK_BYTES), used: 0, is_over: false, digests: Vec::new(), expected }
+    }
+
+    fn next_block(&mut self) -> io::Result<()> {
+        self.block.clear();
+        self.used = 0;
+        let read = (&mut self.source).take(BLOCK_BYTES as u64).read_to_end(&mut self.block);
+        self.is_over = self.block.len() < BLOCK_BYTES;
+        let digest = blake3::hash(&self.block).into();
+        let is_as_expected = self.expected.is_none_or(|expected| expected.get(self.digests.len()) == Some(&digest));
+        if read.is_err() || !is_as_expected {
+            self.block.clear();
+            self.is_over = true;
+        }
+        read?;
+        if !is_as_expected {
+            return Err(io::Error::other("the file was changed"));
+        }
+        self.digests.push(digest);
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Blocks<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl<R: Read> BufRead for Blocks<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.used == self.block.len() && !self.is_over {
+            self.next_block()?;
+        }
+        Ok(&self.block[self.used..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.used += amount;
+    }
 }
 
 /// What is wrong with a line, and how to mend it.
 type Bad = (String, Option<String>);
 
-fn record(
+/// The client of a line, which must say what the first line of that client says.
+fn client_of(
     line: &Line<'_>,
     at: Position,
     keys: &mut KeySet,
     shared: &mut Shared,
-    compiler: &mut Compiler<'_>,
-) -> Result<KeyRecord, Bad> {
-    let plain = |field: &str, why: String| (format!("`{field}`: {why}"), None);
+    compiler: &Compiler<'_>,
+) -> Result<Arc<Client>, Bad> {
     let client_grants =
         shared.grants(line.client_permissions.as_ref()).map_err(|why| plain("client_permissions", why.to_string()))?;
-    let client = match keys.client(&line.client.0) {
-        Some((client, first)) => {
-            if let Some(field) = disagreement(line, client, &client_grants) {
-                let first = compiler.report.name(first);
-                let message = format!("`{field}` is not what the first line of client `{}` says ({first})", client.id);
-                return Err((message, Some("all lines of one client must agree on it".to_owned())));
-            }
-            Arc::clone(client)
-        }
-        None => keys.put_client(new_client(line, client_grants)?, at),
+    let Some((client, first)) = keys.client(&line.client.0) else {
+        return Ok(keys.put_client(new_client(line, client_grants)?, at));
     };
+    if let Some(field) = disagreement(line, client, &client_grants) {
+        let first = compiler.report.name(first);
+        let message = format!("`{field}` is not what the first line of client `{}` says ({first})", client.id);
+        return Err((message, Some("all lines of one client must agree on it".to_owned())));
+    }
+    Ok(Arc::clone(client))
+}
+
+fn plain(field: &str, why: String) -> Bad {
+    (format!("`{field}`: {why}"), None)
+}
+
+/// The key of a line. Plans are noted as they are met, also where the rest of the line is bad.
+fn record(
+    line: &Line<'_>,
+    client: Arc<Client>,
+    shared: &mut Shared,
+    note_plan: &mut dyn FnMut(Option<&Plan>),
+) -> Result<KeyRecord, Bad> {
     let id = KeyId::parse(&line.id.0).map_err(|why| plain("id", why.to_string()))?;
     let moment = |field: &str, text: &Option<Text<'_>>| -> Result<Option<Timestamp>, Bad> {
         text.as_ref()
@@ -289,8 +449,8 @@ fn record(
         .transpose()
         .map_err(|why| plain("environment", why))?;
     let plan = line.plan.as_ref().map(|text| shared.plan(&text.0)).transpose().map_err(|why| plain("plan", why))?;
-    keys.note_plan(plan.as_ref(), at);
-    keys.note_plan(client.plan.as_ref(), at);
+    note_plan(plan.as_ref());
+    note_plan(client.plan.as_ref());
     let secrets = secrets(line, moment("valid_until", &line.valid_until)?)?;
     let active = line.active.unwrap_or(true);
     if secrets.is_empty() && active {
@@ -309,7 +469,7 @@ fn record(
     };
     let name = line.name.as_ref().map_or(id.as_str(), |text| &*text.0).into();
     let description = line.description.as_ref().map(|text| (&*text.0).into());
-    let key = ApiKey { id, not_before, expires_at, terms: shared.terms.share(terms) };
+    let key = ApiKey { id, not_before, expires_at, terms: Arc::new(terms) };
     Ok(KeyRecord { key, name, description, secrets })
 }
 

@@ -170,15 +170,14 @@ impl Reader<'_> {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
-    /// The copies of keys of files: number and id.
+    /// The copies of keys of files behind this one, so many at most, in their order.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn keys_of_files(&self) -> Result<Vec<(i64, String)>, StoreError> {
-        let sql = "SELECT number, id FROM keys WHERE origin = 1 AND revoked_at IS NULL";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn keys_of_files_after(&self, number: i64, at_most: usize) -> Result<Vec<i64>, StoreError> {
+        let sql =
+            "SELECT number FROM keys WHERE origin = 1 AND revoked_at IS NULL AND number > ?1 ORDER BY number LIMIT ?2";
+        self.numbers(sql, &[&number, &i64::try_from(at_most).unwrap_or(i64::MAX)])
     }
 
     /// The keys of a client that are not revoked.

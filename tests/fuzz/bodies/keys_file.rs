@@ -52,11 +52,13 @@ fn load(name: &str, text: &[u8]) -> Result<Loaded, Problems> {
 fn in_force(name: &str, text: &[u8]) {
     match load(name, text) {
         Ok(loaded) => {
-            nothing_is_ambiguous(&loaded.keys);
-            let lines: String = loaded.keys.iter().map(|record| written(record).to_string() + "\n").collect();
+            let keys = loaded.keys.read_all().expect("it is there");
+            nothing_is_ambiguous(&keys);
+            let lines: String = keys.iter().map(|record| written(record).to_string() + "\n").collect();
             let again = load("again.jsonl", lines.as_bytes()).unwrap_or_else(|problems| panic!("{problems}\n{lines}"));
-            let as_lines = loaded.keys.iter().map(|record| written(record).to_string()).collect::<Vec<_>>();
-            let as_lines_again = again.keys.iter().map(|record| written(record).to_string()).collect::<Vec<_>>();
+            let keys_again = again.keys.read_all().expect("it is there");
+            let as_lines = keys.iter().map(|record| written(record).to_string()).collect::<Vec<_>>();
+            let as_lines_again = keys_again.iter().map(|record| written(record).to_string()).collect::<Vec<_>>();
             assert_eq!(as_lines_again, as_lines, "written down again it is another key");
         }
         Err(problems) => {

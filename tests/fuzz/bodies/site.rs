@@ -248,7 +248,7 @@ pub fn site() -> &'static Site {
         let source = Source::Text { name: "site.yaml".to_owned(), text, directory: std::path::PathBuf::new() };
         let loaded = load_in(&source, 1, &surroundings).unwrap_or_else(|problems| panic!("{problems}"));
         let keys = KeyTable::new();
-        keys.reconcile(&loaded.keys);
+        keys.apply(keys.difference(loaded.table));
         let snapshot = Arc::new(loaded.snapshot);
         let names: Vec<_> = snapshot.router.endpoints().iter().map(|endpoint| endpoint.name.to_string()).collect();
         assert_eq!(names, PLANS.iter().map(|plan| plan.name).collect::<Vec<_>>(), "both say the same");
