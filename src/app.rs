@@ -8,6 +8,8 @@
 
 pub mod keys;
 mod limits;
+mod names;
+mod settings;
 mod sockets;
 mod take_over;
 
@@ -28,7 +30,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::{AdminApi, LimitsInForce, LocalSocket, Reload};
-use crate::config::{self, AccessLogFormat, AccessLogOutput, Loaded, Problems, Settings, Source};
+use crate::config::{self, Loaded, Problems, Source};
 use crate::console;
 use crate::credential::Secret;
 use crate::forward::{ForwardSettings, Forwarder, OpenStreams};
@@ -37,29 +39,23 @@ use crate::keys::KeyTable;
 use crate::management::{Management, Refused, Upkeep};
 use crate::observatory::{Observatory, Seen};
 use crate::ops::{self, Ops};
-use crate::reload::{
-    CertificateFiles, InForce, Outcome, ReloadHandle, Reloader, Trigger, read_certificates, report_certificates,
-    report_endpoints,
-};
-use crate::server::tls::{self, CertificateError, CertificateResolver};
-use crate::server::{
-    self, BindError, ConnectionLimits, ConnectionSettings, Drain, Drained, GuardLimits, ListenerSettings, Protocol,
-    WorkerListeners,
-};
+use crate::reload::{InForce, Outcome, ReloadHandle, Reloader, Trigger, report_certificates, report_endpoints};
+use crate::server::tls::CertificateError;
+use crate::server::{self, BindError, ConnectionSettings, Drain, Drained, WorkerListeners};
 use crate::snapshot::CurrentSnapshot;
 use crate::store;
-use crate::telemetry::access_log::{self, AccessLog, Destination, Format};
+use crate::telemetry::access_log::{self, AccessLog};
 use crate::telemetry::health::{Health, ReloadOutcome};
 use crate::telemetry::metrics::{Metrics, WorkerMetrics};
 use crate::telemetry::redact::Masks;
-use crate::webhook::{self, Receiver};
+use crate::webhook;
+use names::resolve_again_and_again;
+use settings::{connection_settings, listeners, listening, open_access_log, tls_of, url, webhook_receiver};
 use sockets::{Inheritance, bind_operators, local_socket, offered};
 use take_over::{Offered, Predecessor, Role, TakeOverError};
 
 /// Between the signal to stop and the closing of listeners: time for a load balancer to read that we are not ready.
 const NOTICE: Duration = Duration::from_millis(100);
-/// How often the names of upstreams are looked up again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
 /// What is running, for the words on the terminal.
 #[derive(Debug)]
@@ -616,152 +612,4 @@ fn upkeep(management: &Management, usages: Vec<Arc<KeyUsage>>, metrics: Metrics)
         counted: Box::new(move |counts| metrics.set_keys(keys::facts(counts))),
         failed: Box::new(move |what| failing.store_failed(what)),
     }
-}
-
-async fn resolve_again_and_again(snapshot: Arc<CurrentSnapshot>) {
-    loop {
-        tokio::time::sleep(RESOLVE_EVERY).await;
-        resolve_again(&snapshot).await;
-    }
-}
-
-/// Looks the names of upstreams up again. A name that cannot be looked up keeps the addresses it had.
-async fn resolve_again(snapshot: &CurrentSnapshot) {
-    for upstream in snapshot.load().router.upstreams() {
-        for server in upstream.servers() {
-            if server.authority.parse::<SocketAddr>().is_ok() {
-                continue;
-            }
-            match tokio::net::lookup_host(&*server.authority).await {
-                Ok(found) => {
-                    let mut addresses: Vec<SocketAddr> = found.collect();
-                    addresses.sort_unstable();
-                    addresses.dedup();
-                    if !addresses.is_empty() && **server.addresses.load() != addresses {
-                        tracing::info!(server = %server.authority, ?addresses, "the name has new addresses");
-                        server.addresses.store(Arc::new(addresses));
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(server = %server.authority, %error, "the name cannot be looked up; keeping its addresses");
-                }
-            }
-        }
-    }
-}
-
-fn open_access_log(settings: &Settings, masks: Masks) -> Result<AccessLog, access_log::OpenError> {
-    let Some(log) = &settings.access_log else {
-        return AccessLog::open(Destination::Off, Format::Json, masks);
-    };
-    let destination = match &log.output {
-        AccessLogOutput::Stdout => Destination::Stdout,
-        AccessLogOutput::File(path) => Destination::File(path.clone()),
-    };
-    let format = match log.format {
-        AccessLogFormat::Json => Format::Json,
-        AccessLogFormat::Combined => Format::Combined,
-    };
-    AccessLog::open(destination, format, masks)
-}
-
-/// Listeners as the server wants them. The certificates that a reload may swap are added to `swappable`.
-fn listeners(loaded: &Loaded, swappable: &mut Vec<CertificateFiles>) -> Result<Vec<ListenerSettings>, StartError> {
-    let mut listeners = Vec::new();
-    for listener in &loaded.settings.listeners {
-        let tls = tls_of(loaded, &listener.name, &tls::DATA_PROTOCOLS, swappable)?;
-        listeners.push(ListenerSettings {
-            name: Arc::clone(&listener.name),
-            addresses: vec![listener.address],
-            protocol: match listener.protocol {
-                config::Protocol::Http1 => Protocol::Http1,
-                config::Protocol::H2c => Protocol::H2c,
-            },
-            tls,
-            is_backoffice: listener.is_backoffice,
-        });
-    }
-    Ok(listeners)
-}
-
-/// The TLS configuration of a listener, if it has certificates.
-fn tls_of(
-    loaded: &Loaded,
-    listener: &str,
-    protocols: &[&str],
-    swappable: &mut Vec<CertificateFiles>,
-) -> Result<Option<Arc<rustls::ServerConfig>>, StartError> {
-    let Some(files) = loaded.certificates.iter().find(|entry| &*entry.listener == listener) else { return Ok(None) };
-    let listener = Arc::clone(&files.listener);
-    let certificates = read_certificates(files)
-        .map_err(|source| StartError::Certificate { listener: Arc::clone(&listener), source })?;
-    let resolver =
-        CertificateResolver::new(certificates).map_err(|_| StartError::Tls(rustls::Error::NoCertificatesPresented))?;
-    swappable.push(CertificateFiles { listener, resolver: Arc::clone(&resolver) });
-    Ok(Some(tls::server_config(resolver, protocols)?))
-}
-
-/// Who is told of changes of keys.
-fn webhook_receiver(settings: Option<&config::Webhook>) -> Option<Arc<Receiver>> {
-    match Receiver::new(settings?) {
-        Ok(receiver) => Some(Arc::new(receiver)),
-        Err(error) => {
-            tracing::error!(%error, "the webhook cannot be told anything");
-            None
-        }
-    }
-}
-
-fn connection_settings(settings: &Settings) -> ConnectionSettings {
-    let defaults = ConnectionSettings::default();
-    let (limits, timeouts) = (&settings.limits, &settings.timeouts);
-    let descriptors = server::descriptors::claim();
-    if let Some(most) = descriptors.filter(|most| *most < limits.connections as u64) {
-        tracing::warn!(most, limit = limits.connections, "descriptors run out before `limits.connections` is reached");
-    }
-    ConnectionSettings {
-        head: GuardLimits {
-            head_bytes: limits.head_bytes,
-            field_count: limits.headers,
-            target_bytes: limits.target_bytes,
-        },
-        head_time: timeouts.head,
-        idle_time: timeouts.idle,
-        age: timeouts.age,
-        write_time: timeouts.write,
-        handshake_time: timeouts.tls_handshake,
-        body: server::request_body::BodyPace { between_pieces: timeouts.body, ..defaults.body },
-        http2: server::Http2Settings { streams: limits.streams, ..defaults.http2 },
-        connections: ConnectionLimits::new(
-            limits.connections,
-            limits.connections_per_address.unwrap_or(usize::MAX),
-            Vec::new(),
-        ),
-        descriptors,
-        grace: timeouts.drain,
-        ..defaults
-    }
-}
-
-fn listening(settings: &Settings, bound: Option<&WorkerListeners>) -> Vec<String> {
-    let addresses = bound.map(WorkerListeners::addresses).unwrap_or_default();
-    addresses
-        .into_iter()
-        .map(|(name, address)| {
-            let is_tls = settings.listeners.iter().any(|listener| listener.name == name && listener.is_tls);
-            url(if is_tls { "https" } else { "http" }, address)
-        })
-        .collect()
-}
-
-/// A URL for people; an unspecified address is shown as the loopback one, which is where a first request goes.
-fn url(scheme: &str, address: SocketAddr) -> String {
-    let mut shown = address;
-    if address.ip().is_unspecified() {
-        shown.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    format!("{scheme}://{shown}")
 }
