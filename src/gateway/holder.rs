@@ -22,7 +22,7 @@ use crate::body::Body;
 use crate::credential::CredentialSource;
 use crate::forward::ForwardError;
 use crate::identity::effective_permissions;
-use crate::keys::{TableEntry, Timestamp};
+use crate::keys::{KeyOrigin, TableEntry, Timestamp};
 use crate::management::{Actor, Management, Refused, Role, RotateKey, USUAL_GRACE, Unmet, Via};
 use crate::server::RequestBody;
 use crate::snapshot::SelfService;
@@ -166,6 +166,11 @@ fn changer(permit: &Permit, shown: &TableEntry) -> Result<Actor, Failure> {
             "secret_superseded",
             "This key has been replaced. Use the new one to change it, or ask its issuer.",
         )));
+    }
+    if shown.key.origin == KeyOrigin::File {
+        // The store need not be asked, which may not have been told of it yet.
+        let refused = Refused::key_of_file(shown.key.id.as_str());
+        return Err(Failure::from(Refusal::of_management(&refused)));
     }
     Ok(Actor {
         name: format!("key:{}", shown.key.id),

@@ -525,10 +525,7 @@ impl Actor {
 pub(super) fn changeable(reader: &Reader<'_>, id: &str) -> Result<KeyDetail, Refused> {
     let detail = reader.key(id)?.filter(|detail| detail.key.revoked_at.is_none()).ok_or_else(|| Refused::no_key(id))?;
     if detail.key.origin == KeyOrigin::File {
-        return Err(Refused::conflict(
-            "key_of_file",
-            format!("the key `{id}` stands in the configuration's files: change it there"),
-        ));
+        return Err(Refused::key_of_file(id));
     }
     Ok(detail)
 }

@@ -95,6 +95,12 @@ impl Refused {
         Self::NotFound { kind: "key", id: id.to_owned() }
     }
 
+    /// A key of the configuration's files is not changed here.
+    #[must_use]
+    pub fn key_of_file(id: &str) -> Self {
+        Self::conflict("key_of_file", format!("the key `{id}` stands in the configuration's files: change it there"))
+    }
+
     pub(super) fn no_client(id: &str) -> Self {
         Self::NotFound { kind: "client", id: id.to_owned() }
     }
