@@ -273,19 +273,19 @@ impl Forwarder {
         async move {
             let shared = &*self.shared;
             let upstream = &permit.endpoint().upstream;
+            let mut now = outgoing.now;
             let mut place = match upstream.capacity(&shared.settings.capacities) {
                 None => None,
                 Some(capacity) => match capacity.try_enter() {
                     Some(place) => Some(place),
-                    // Boxed: few requests wait.
-                    None => Box::pin(self.enter(upstream)).await?,
+                    None => {
+                        // Boxed: few requests wait.
+                        let place = Box::pin(self.enter(upstream)).await?;
+                        now = Instant::now();
+                        place
+                    }
                 },
             };
-            let mut now = outgoing.now;
-            if place.is_some() {
-                // It may have been waited for.
-                now = Instant::now();
-            }
             let until = shared.settings.exchange_time.map(|time| now + time);
             let mut stale = None;
             loop {

@@ -57,11 +57,6 @@ impl FoldedNames {
         seen & bit(fold(*first)) != 0 && self.search(name)
     }
 
-    /// The folded names, the shorter ones first, those of one length sorted.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.names.iter().map(|name| &**name)
-    }
-
     #[inline(never)]
     fn search(&self, name: &[u8]) -> bool {
         let shorter = self.shorter.get(name.len().min(LENGTHS - 1)).copied().unwrap_or(0);

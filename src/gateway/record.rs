@@ -144,7 +144,8 @@ impl Record {
     fn ended(&self, is_one_piece: bool) -> Instant {
         match (&self.outcome, self.upstream) {
             (_, Some(upstream)) if is_one_piece => self.decided + upstream,
-            (Outcome::Refused(_), None) if is_one_piece => self.decided,
+            // What is refused before there is anything to decide has no such moment.
+            (Outcome::Refused(_), None) if is_one_piece && self.decided > self.started => self.decided,
             _ => Instant::now(),
         }
     }

@@ -79,7 +79,7 @@ pub(super) fn answer<H: Handler>(
 pub(super) struct Turn<F: Future>(Mutex<Handling<F>>);
 
 struct Handling<F: Future> {
-    /// In a box, because the connection is moved before it is served.
+    /// In a box, which pins it; a connection that rests lets go of it.
     future: Pin<Box<Option<F>>>,
     outcome: Option<Result<F::Output, Panicked>>,
     has_body: bool,
